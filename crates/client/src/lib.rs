@@ -1,0 +1,1 @@
+//! Typed client that verifies everything it is told, and the vault.

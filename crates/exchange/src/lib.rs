@@ -1,0 +1,1 @@
+//! Statements and the state machine that replays them.

@@ -1,0 +1,1 @@
+//! Readers of evaluation logs: bytes in, a checked evaluation out.

@@ -1,0 +1,1 @@
+//! The record of one evaluation: commitments to items and scores, and their openings.
