@@ -1,1 +1,28 @@
-//! Typed client that verifies everything it is told, and the vault.
+//! A party's side: a connection that verifies everything it is told, a session that never uses a
+//! number twice, the vault, key files, and reading a whole log.
+//!
+//! What a log answers is checked against the pinned key and against the newest head verified
+//! before; what a party signs is durable before it is signed. Nothing here prints or asks.
+
+mod connection;
+mod entropy;
+pub mod files;
+pub mod keys;
+mod log_audit;
+mod log_files;
+mod report;
+mod sealing;
+mod session;
+mod vault;
+
+pub use connection::{CallError, Connection, FalseAnswer, Inclusion};
+pub use entropy::{Entropy, SystemEntropy};
+pub use files::FileError;
+pub use log_audit::{Finding, LogAudit, LogAuditError, audit_log};
+pub use log_files::{FetchError, Folder, Http, Keeping, LogFiles};
+pub use report::{BundleMaker, BundleProblem};
+pub use session::{Logged, Prepared, Session, SessionError};
+pub use vault::{
+    ContainerError, DocumentError, Party, Scope, Vault, VaultError, VaultItem, VaultKey,
+    VaultRecord,
+};

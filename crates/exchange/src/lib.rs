@@ -1,1 +1,34 @@
 //! Statements and the state machine that replays them.
+//!
+//! A leaf of the log goes through three doors. [`SignedStatement::parse`] takes what keeps every
+//! rule that bytes can keep by themselves; [`Registry::verify`] takes what a registered party
+//! signed with its current key; [`State::check`] takes what is in order. [`State::replay`] sends a
+//! leaf through all of them and never stops: what does not pass is void or noise.
+//!
+//! This crate has no I/O, clock or randomness: state is a function of the leaves. It reads no
+//! artifacts; [`artifacts`] says which ones a statement names. Formats: `docs/protocol.md`.
+
+mod artifact;
+mod bytes;
+mod envelope;
+pub mod predicate;
+mod read;
+mod reason;
+mod registry;
+mod state;
+mod statement;
+mod time;
+mod values;
+
+pub use artifact::{ArtifactKind, ArtifactLength, ArtifactNeed, artifacts};
+pub use envelope::{
+    Envelope, InvalidKeyReference, KeyReference, MAX_PAYLOAD, PAYLOAD_TYPE,
+    pre_authentication_encoding,
+};
+pub use predicate::{Kind, Predicate};
+pub use reason::{Code, Reason, Refusal};
+pub use registry::{HeldKey, Party, PartyNumber, Registry, Standing, VerifiedStatement};
+pub use state::{History, Replayed, State};
+pub use statement::{Common, STATEMENT_TYPE, SignedStatement, Statement};
+pub use time::{InvalidTime, Timestamp};
+pub use values::{BaseField, ColumnName, Field, InvalidText, SUBJECTS, StatementId, Subject, Word};

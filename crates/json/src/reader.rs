@@ -32,7 +32,8 @@ impl Rules {
 
 /// Reads a whole document that is in memory. White space may surround it, nothing else.
 pub fn parse(bytes: &[u8], rules: Rules) -> Result<Value, Error> {
-    let mut reader = Reader::new(bytes, rules);
+    // Short documents come by the million (the lines of a file), so they get a short buffer.
+    let mut reader = Reader::with_buffer(bytes, rules, bytes.len().clamp(1, BUFFER));
     let value = reader.value()?;
     reader.end()?;
     Ok(value)
@@ -56,7 +57,11 @@ pub struct Reader<R> {
 impl<R: Read> Reader<R> {
     /// A reader at the start of `input`.
     pub fn new(input: R, rules: Rules) -> Self {
-        let buffer = vec![0; BUFFER].into_boxed_slice();
+        Self::with_buffer(input, rules, BUFFER)
+    }
+
+    fn with_buffer(input: R, rules: Rules, size: usize) -> Self {
+        let buffer = vec![0; size].into_boxed_slice();
         Self { input, rules, buffer, at: 0, filled: 0, before: 0, depth: 0 }
     }
 

@@ -1,0 +1,112 @@
+//! Refusals as gRPC statuses with google.rpc details, and back.
+//!
+//! Details travel in HTTP/2 trailers, which are small: a refusal names statements by index or id
+//! and never embeds them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use exchange::{Code, Refusal};
+use tonic::Status;
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::v1;
+
+/// `domain` of every google.rpc.ErrorInfo.
+pub const DOMAIN: &str = "countersign.v1";
+
+/// What a refused client waits before it tries again, where trying again can help.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The status that carries a refusal.
+pub fn status(refusal: &Refusal) -> Status {
+    let metadata: HashMap<String, String> =
+        refusal.metadata().iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+    let mut details = ErrorDetails::with_error_info(refusal.reason().as_str(), DOMAIN, metadata);
+    if let Some(pointer) = refusal.pointer() {
+        details.add_bad_request_violation(pointer, refusal.message());
+    }
+    if matches!(refusal.reason().code(), Code::ResourceExhausted | Code::Unavailable) {
+        details.set_retry_info(Some(RETRY));
+    }
+    Status::with_error_details(code(refusal.reason().code()), refusal.to_string(), details)
+}
+
+/// A refusal inside a stream.
+pub fn refusal_message(refusal: &Refusal) -> v1::Refusal {
+    v1::Refusal {
+        code: code(refusal.reason().code()) as i32,
+        reason: refusal.reason().as_str().to_owned(),
+        message: refusal.message().to_owned(),
+        pointer: refusal.pointer().unwrap_or_default().to_owned(),
+        metadata: refusal.metadata().iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
+    }
+}
+
+fn code(code: Code) -> tonic::Code {
+    match code {
+        Code::InvalidArgument => tonic::Code::InvalidArgument,
+        Code::Unauthenticated => tonic::Code::Unauthenticated,
+        Code::PermissionDenied => tonic::Code::PermissionDenied,
+        Code::AlreadyExists => tonic::Code::AlreadyExists,
+        Code::Aborted => tonic::Code::Aborted,
+        Code::DataLoss => tonic::Code::DataLoss,
+        Code::NotFound => tonic::Code::NotFound,
+        Code::FailedPrecondition => tonic::Code::FailedPrecondition,
+        Code::OutOfRange => tonic::Code::OutOfRange,
+        Code::ResourceExhausted => tonic::Code::ResourceExhausted,
+        Code::Unavailable => tonic::Code::Unavailable,
+    }
+}
+
+/// A status as a client reads it. What it says is the server's word; it decides what to do next,
+/// never what is true.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}{}", place(reason, pointer))]
+pub struct Denied {
+    /// gRPC code.
+    pub code: tonic::Code,
+    /// Stable reason, or empty if the server gave none.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// JSON pointer, or empty.
+    pub pointer: String,
+    /// Further facts.
+    pub metadata: HashMap<String, String>,
+}
+
+fn place(reason: &str, pointer: &str) -> String {
+    match (reason.is_empty(), pointer.is_empty()) {
+        (true, _) => String::new(),
+        (false, true) => format!(" [{reason}]"),
+        (false, false) => format!(" [{reason} at {pointer}]"),
+    }
+}
+
+impl From<Status> for Denied {
+    fn from(status: Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info();
+        let violation = details.bad_request().and_then(|b| b.field_violations.first());
+        Self {
+            code: status.code(),
+            reason: info.map(|i| i.reason.clone()).unwrap_or_default(),
+            message: status.message().to_owned(),
+            pointer: violation.map(|v| v.field.clone()).unwrap_or_default(),
+            metadata: info.map(|i| i.metadata.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<v1::Refusal> for Denied {
+    fn from(refusal: v1::Refusal) -> Self {
+        Self {
+            code: tonic::Code::from_i32(refusal.code),
+            reason: refusal.reason,
+            message: refusal.message,
+            pointer: refusal.pointer,
+            metadata: refusal.metadata,
+        }
+    }
+}

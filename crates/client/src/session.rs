@@ -1,0 +1,217 @@
+//! A party at work on one log: its numbers, its trusted head and what it signs, all durable in
+//! its vault before anything leaves the machine.
+
+use exchange::predicate::{self, Keys, Predicate, SealingKey};
+use exchange::{Common, Envelope, Refusal, Statement, StatementId};
+use tlog::{Hash, KeyName, SigningKey, VerifierKey};
+
+use crate::connection::{CallError, Connection, Inclusion};
+use crate::vault::{Scope, Vault, VaultError};
+use crate::{Entropy, sealing};
+
+/// Why a party's step did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The log could not be reached, refused, or gave a false answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The vault could not be read or written.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The statement is not one that any log would take.
+    #[error("this statement can't be made: {0}")]
+    Statement(#[from] Refusal),
+}
+
+/// A statement in the log.
+#[derive(Debug, Clone)]
+pub struct Logged {
+    /// Its id.
+    pub id: StatementId,
+    /// The leaf.
+    pub envelope: Envelope,
+    /// Where it is.
+    pub inclusion: Inclusion,
+}
+
+/// A statement that is durable and not yet sent.
+#[derive(Debug)]
+pub struct Prepared {
+    id: StatementId,
+    scope: Scope,
+}
+
+impl Prepared {
+    /// The id that the statement will have.
+    pub fn id(&self) -> StatementId {
+        self.id
+    }
+}
+
+/// One party's session with one log.
+pub struct Session<'a, E> {
+    connection: Connection,
+    key: &'a SigningKey,
+    vault: &'a Vault,
+    entropy: E,
+}
+
+impl<'a, E: Entropy> Session<'a, E> {
+    /// Connects, verifies the newest head against the last one trusted, and sends again what an
+    /// earlier session signed without getting an answer.
+    pub async fn open(
+        server: &str,
+        log: VerifierKey,
+        key: &'a SigningKey,
+        vault: &'a Vault,
+        entropy: E,
+    ) -> Result<Self, SessionError> {
+        let trusted = vault.trusted_checkpoint(log.name())?;
+        let connection = Connection::open(server, log, trusted.as_deref()).await?;
+        let mut session = Self { connection, key, vault, entropy };
+        session.keep_trusted()?;
+        session.settle().await?;
+        Ok(session)
+    }
+
+    /// The connection, for reading.
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Fresh secrets.
+    pub fn entropy(&mut self) -> &mut E {
+        &mut self.entropy
+    }
+
+    /// The log's origin.
+    pub fn origin(&self) -> &KeyName {
+        self.connection.key().name()
+    }
+
+    /// Registers the party's keys, unless the log has them.
+    pub async fn register(&mut self) -> Result<(), SessionError> {
+        if self.scope()?.registration.is_some() {
+            return Ok(());
+        }
+        let party = self.vault.party()?;
+        let keys = Keys {
+            name: self.key.name().clone(),
+            key: *self.key.public().as_bytes(),
+            sealing: SealingKey::X25519(sealing::public_key(&party.sealing)),
+            recovery: party.recovery,
+        };
+        self.say(Predicate::Party(Box::new(predicate::Party::Register { keys }))).await?;
+        Ok(())
+    }
+
+    /// The statement that registered the party; zeros before [`register`](Self::register).
+    pub fn registration(&self) -> Result<StatementId, SessionError> {
+        let id = self.scope()?.registration.unwrap_or(Hash::new([0; 32]));
+        Ok(StatementId::new(*id.as_bytes()))
+    }
+
+    /// The number that the next standalone intent must have.
+    pub fn next_run(&self) -> Result<u64, SessionError> {
+        Ok(self.scope()?.runs + 1)
+    }
+
+    /// Signs a standalone statement and puts it into the log.
+    pub async fn say(&mut self, predicate: Predicate) -> Result<Logged, SessionError> {
+        let prepared = self.prepare(predicate).await?;
+        self.send(prepared).await
+    }
+
+    /// The first half of [`say`](Self::say): the statement as it will be signed. Number and
+    /// payload are durable on return, and its id is known, so that what it rests on can be made
+    /// durable under that id before anything leaves the machine.
+    pub async fn prepare(&mut self, predicate: Predicate) -> Result<Prepared, SessionError> {
+        self.connection.refresh().await?;
+        self.keep_trusted()?;
+        let mut scope = self.scope()?;
+        scope.number += 1;
+        let common = Common {
+            origin: self.origin().clone(),
+            exchange: None,
+            signer: self.key.name().clone(),
+            number: scope.number,
+            previous: scope.previous.map(|id| StatementId::new(*id.as_bytes())),
+            seen: *self.connection.trusted().head(),
+        };
+        let payload = Statement::new(common, predicate)?.to_payload();
+        let id = StatementId::of(&payload);
+        scope.pending = Some(payload);
+        self.vault.put_scope(&scope, &mut self.entropy)?;
+        Ok(Prepared { id, scope })
+    }
+
+    /// The second half of [`say`](Self::say).
+    pub async fn send(&mut self, prepared: Prepared) -> Result<Logged, SessionError> {
+        self.submit(prepared.scope).await
+    }
+
+    /// Sends a pending payload and notes the answer. Without an answer it stays pending.
+    async fn submit(&mut self, mut scope: Scope) -> Result<Logged, SessionError> {
+        let payload = scope.pending.clone().unwrap_or_default();
+        let envelope = Envelope::sign(&payload, self.key)?;
+        let id = envelope.id();
+        let answer = self.connection.append(&envelope).await;
+        let settled = match &answer {
+            Ok(_) => true,
+            // Refused: the number is burnt, the statement is not in the log.
+            Err(CallError::Denied(denied)) => !may_be_logged(denied),
+            Err(_) => false,
+        };
+        if settled {
+            if answer.is_ok() {
+                scope.previous = Some(id.hash());
+                match Statement::parse(&payload)?.predicate() {
+                    Predicate::Party(_) => scope.registration = Some(id.hash()),
+                    Predicate::Intent(intent) => scope.runs = intent.run,
+                    _ => {}
+                }
+            }
+            scope.pending = None;
+            self.vault.put_scope(&scope, &mut self.entropy)?;
+        }
+        let inclusion = answer?;
+        self.keep_trusted()?;
+        Ok(Logged { id, envelope, inclusion })
+    }
+
+    async fn settle(&mut self) -> Result<(), SessionError> {
+        let scope = self.scope()?;
+        if scope.pending.is_none() {
+            return Ok(());
+        }
+        match self.submit(scope).await {
+            // A refusal settles it as well: the number is burnt, the next statement takes another.
+            Ok(_) | Err(SessionError::Call(CallError::Denied(_))) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Our place outside of exchanges.
+    fn scope(&self) -> Result<Scope, SessionError> {
+        let zeros = Hash::new([0; 32]);
+        Ok(self.vault.scope(self.origin(), &zeros)?.unwrap_or_else(|| Scope {
+            origin: self.origin().clone(),
+            exchange: zeros,
+            number: 0,
+            previous: None,
+            registration: None,
+            runs: 0,
+            pending: None,
+        }))
+    }
+
+    fn keep_trusted(&self) -> Result<(), SessionError> {
+        let note = self.connection.trusted().as_bytes();
+        Ok(self.vault.put_trusted_checkpoint(self.origin(), note)?)
+    }
+}
+
+/// True for refusals that say nothing about whether the statement is in the log.
+fn may_be_logged(denied: &api::Denied) -> bool {
+    matches!(denied.reason.as_str(), "" | "STOPPING" | "QUEUE_FULL" | "READ_ONLY" | "RATE_LIMITED")
+}

@@ -1,0 +1,14 @@
+//! Tests of the crate from outside: vectors, tables of refusals, properties of replay.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps nothing has failed")]
+
+mod agreements;
+mod envelopes;
+mod keys;
+mod log;
+mod mutations;
+mod refusals;
+mod replays;
+mod scene;
+mod statements;
+mod vectors;

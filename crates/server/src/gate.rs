@@ -1,0 +1,118 @@
+//! The admission that the writer asks: the state machine, and what only this server demands.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use exchange::predicate::{self, Predicate};
+use exchange::{Reason, Refusal, Registry, State, VerifiedStatement};
+use sequencer::{Admission, Entry};
+use tlog::{Hash, KeyName, PublicKey, VerifierKey};
+
+/// The parties that the operator lets register, by name and key.
+#[derive(Debug, Clone, Default)]
+pub struct Admitted(BTreeSet<(KeyName, [u8; 32])>);
+
+impl Admitted {
+    /// Admits the owners of these keys.
+    pub fn new(parties: impl IntoIterator<Item = VerifierKey>) -> Self {
+        let keys = parties.into_iter().map(|key| (key.name().clone(), *key.public().as_bytes()));
+        Self(keys.collect())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True if nobody may register.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn contains(&self, name: &KeyName, key: &PublicKey) -> bool {
+        self.0.contains(&(name.clone(), *key.as_bytes()))
+    }
+
+    /// `NOT_ADMITTED` for a registration of somebody else. Whoever is registered stays so: the
+    /// log, not the operator's list of today, says whose keys are current.
+    pub(crate) fn check(&self, verified: &VerifiedStatement) -> Result<(), Refusal> {
+        let Predicate::Party(party) = verified.statement().predicate() else { return Ok(()) };
+        let predicate::Party::Register { keys } = party.as_ref() else { return Ok(()) };
+        if self.contains(&keys.name, verified.key()) {
+            return Ok(());
+        }
+        let message = format!(
+            "the operator has not admitted {} under this key; ask for: serve --party NAME.vkey",
+            keys.name
+        );
+        Err(Refusal::new(Reason::NotAdmitted, message))
+    }
+}
+
+/// The parties as the newest leaf left them, for threads that verify signatures.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedRegistry(Arc<RwLock<Arc<Registry>>>);
+
+impl SharedRegistry {
+    fn new(registry: Arc<Registry>) -> Self {
+        Self(Arc::new(RwLock::new(registry)))
+    }
+
+    /// A snapshot. It may be a few leaves old, so the writer asks again.
+    pub(crate) fn snapshot(&self) -> Arc<Registry> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn publish(&self, registry: &Arc<Registry>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(registry);
+    }
+}
+
+/// Asks the state machine in log order. Owned by the writer.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    state: State,
+    registry: SharedRegistry,
+}
+
+impl Gate {
+    /// A gate in the state that the log's leaves lead to.
+    pub(crate) fn new(state: State) -> Self {
+        let registry = SharedRegistry::new(Arc::clone(state.registry()));
+        Self { state, registry }
+    }
+
+    pub(crate) fn registry(&self) -> SharedRegistry {
+        self.registry.clone()
+    }
+}
+
+/// The writer's history as the state machine wants it. An unreadable history stops the writer
+/// whatever the answer, so "no such head" is safe.
+struct Roots<'a>(&'a dyn sequencer::History);
+
+impl exchange::History for Roots<'_> {
+    fn root(&self, size: u64) -> Option<Hash> {
+        self.0.root_at(size).ok().flatten()
+    }
+}
+
+impl Admission for Gate {
+    type Content = VerifiedStatement;
+    type Refused = Refusal;
+
+    fn admit(
+        &mut self,
+        index: u64,
+        entry: &Entry<VerifiedStatement>,
+        history: &dyn sequencer::History,
+    ) -> Result<(), Refusal> {
+        let verified = entry.content();
+        self.state.check(index, verified, &Roots(history))?;
+        self.state.apply(index, verified);
+        if matches!(verified.statement().predicate(), Predicate::Party(_)) {
+            self.registry.publish(self.state.registry());
+        }
+        Ok(())
+    }
+}

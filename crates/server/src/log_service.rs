@@ -1,0 +1,295 @@
+//! `LogService`: the log over gRPC.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use api::v1;
+use api::v1::append_stream_response::Result as StreamResult;
+use api::v1::get_inclusion_proof_request::Entry as WhichEntry;
+use bytes::Bytes;
+use exchange::{Reason, Refusal};
+use sequencer::{Answer, ReadError, Snapshot, StatementKey};
+use tlog::Hash;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::Service;
+use crate::service::Queued;
+
+/// Entries of one answer together; with their proofs and framing it stays below 4 MiB.
+const PAGE_BYTES: usize = 3 << 20;
+
+/// Entries of one answer, whatever their size.
+const PAGE_ENTRIES: u64 = 4_096;
+
+/// Statements of one stream that may wait for the writer: half of what one commit takes.
+const IN_FLIGHT: usize = 512;
+
+/// The log over gRPC.
+#[derive(Debug, Clone)]
+pub(crate) struct LogApi(pub(crate) Arc<Service>);
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl v1::log_service_server::LogService for LogApi {
+    async fn append(
+        &self,
+        request: Request<v1::AppendRequest>,
+    ) -> Result<Response<v1::AppendResponse>, Status> {
+        let request = request.into_inner();
+        if request.wait_for() == v1::WaitFor::Witnessed {
+            let message = "this log has no witnesses yet; use WAIT_FOR_COMMITTED";
+            return Err(Status::unimplemented(message));
+        }
+        let answer = self.0.append(&request.envelope).await.map_err(|r| api::status(&r))?;
+        Ok(Response::new(appended(&answer)))
+    }
+
+    type AppendStreamStream = Streamed<v1::AppendStreamResponse>;
+
+    async fn append_stream(
+        &self,
+        request: Request<Streaming<v1::AppendStreamRequest>>,
+    ) -> Result<Response<Self::AppendStreamStream>, Status> {
+        // Full when the caller does not read its answers: then its statements wait, too.
+        let (sender, receiver) = mpsc::channel(IN_FLIGHT);
+        tokio::spawn(append_all(Arc::clone(&self.0), request.into_inner(), sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        _: Request<v1::GetCheckpointRequest>,
+    ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
+        let checkpoint = Bytes::copy_from_slice(&self.0.reader().checkpoint());
+        Ok(Response::new(v1::GetCheckpointResponse { checkpoint }))
+    }
+
+    async fn get_inclusion_proof(
+        &self,
+        request: Request<v1::GetInclusionProofRequest>,
+    ) -> Result<Response<v1::GetInclusionProofResponse>, Status> {
+        let request = request.into_inner();
+        let snapshot = self.0.reader().snapshot();
+        blocking(move || inclusion(&snapshot, &request)).await.map(Response::new)
+    }
+
+    async fn get_consistency_proof(
+        &self,
+        request: Request<v1::GetConsistencyProofRequest>,
+    ) -> Result<Response<v1::GetConsistencyProofResponse>, Status> {
+        let v1::GetConsistencyProofRequest { old_size, new_size } = request.into_inner();
+        let snapshot = self.0.reader().snapshot();
+        let new_size = if new_size == 0 { snapshot.size() } else { new_size };
+        if old_size > new_size {
+            let message = format!("must be at most the new size, {new_size}");
+            return Err(bad_field("old_size", message));
+        }
+        let proof = blocking(move || {
+            let proof = snapshot.consistency(old_size, new_size);
+            Ok(hashes(&proof.map_err(|e| unreadable(&e))?))
+        });
+        Ok(Response::new(v1::GetConsistencyProofResponse { proof: proof.await?, new_size }))
+    }
+
+    async fn list_entries(
+        &self,
+        request: Request<v1::ListEntriesRequest>,
+    ) -> Result<Response<v1::ListEntriesResponse>, Status> {
+        let v1::ListEntriesRequest { start, limit } = request.into_inner();
+        let snapshot = self.0.reader().snapshot();
+        blocking(move || list(&snapshot, start, limit)).await.map(Response::new)
+    }
+
+    type WatchCheckpointsStream = Streamed<v1::WatchCheckpointsResponse>;
+
+    async fn watch_checkpoints(
+        &self,
+        _: Request<v1::WatchCheckpointsRequest>,
+    ) -> Result<Response<Self::WatchCheckpointsStream>, Status> {
+        let service = Arc::clone(&self.0);
+        let mut heads = service.heads();
+        // So that the first answer comes at once.
+        heads.mark_changed();
+        let changes = tokio_stream::wrappers::WatchStream::from_changes(heads);
+        let checkpoints = changes.map(move |_| {
+            let checkpoint = Bytes::copy_from_slice(&service.reader().checkpoint());
+            Ok(v1::WatchCheckpointsResponse { checkpoint })
+        });
+        Ok(Response::new(Box::pin(checkpoints)))
+    }
+}
+
+/// Queues statements in the order in which they come, answers in that order, and ends when the
+/// caller has no more or has gone.
+async fn append_all(
+    service: Arc<Service>,
+    mut statements: Streaming<v1::AppendStreamRequest>,
+    answers: mpsc::Sender<Result<v1::AppendStreamResponse, Status>>,
+) {
+    let mut waiting: VecDeque<Result<Queued, Refusal>> = VecDeque::new();
+    loop {
+        let may_take = waiting.len() < IN_FLIGHT;
+        let next = tokio::select! {
+            biased;
+            next = statements.next(), if may_take => next,
+            () = std::future::ready(()), if !may_take => {
+                if !answer_first(&mut waiting, &answers).await {
+                    return;
+                }
+                continue;
+            }
+        };
+        match next {
+            Some(Ok(request)) => {
+                let mut queued = service.enqueue(&request.envelope).await;
+                if queued.as_ref().is_err_and(depends_on_earlier) && !waiting.is_empty() {
+                    // A registration or an intent may still be on its way.
+                    while !waiting.is_empty() {
+                        if !answer_first(&mut waiting, &answers).await {
+                            return;
+                        }
+                    }
+                    queued = service.enqueue(&request.envelope).await;
+                }
+                waiting.push_back(queued);
+            }
+            Some(Err(status)) => {
+                let _ = answers.send(Err(status)).await;
+                return;
+            }
+            None => break,
+        }
+    }
+    while !waiting.is_empty() {
+        if !answer_first(&mut waiting, &answers).await {
+            return;
+        }
+    }
+}
+
+/// Checks ahead of the writer look at what is published, so these may come too early.
+fn depends_on_earlier(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.reason(),
+        Reason::UnknownSigner | Reason::KeyNotCurrent | Reason::UnknownStatement
+    )
+}
+
+/// False if the caller has gone.
+async fn answer_first(
+    waiting: &mut VecDeque<Result<Queued, Refusal>>,
+    answers: &mpsc::Sender<Result<v1::AppendStreamResponse, Status>>,
+) -> bool {
+    let Some(first) = waiting.pop_front() else { return true };
+    let answer = match first {
+        Ok(queued) => queued.wait().await,
+        Err(refusal) => Err(refusal),
+    };
+    let result = match answer {
+        Ok(answer) => StreamResult::Appended(appended(&answer)),
+        Err(refusal) => StreamResult::Refused(api::refusal_message(&refusal)),
+    };
+    answers.send(Ok(v1::AppendStreamResponse { result: Some(result) })).await.is_ok()
+}
+
+fn appended(answer: &Answer) -> v1::AppendResponse {
+    let inclusion = v1::Inclusion {
+        index: answer.index,
+        proof: hashes(&answer.proof),
+        checkpoint: Bytes::copy_from_slice(&answer.checkpoint),
+    };
+    v1::AppendResponse { inclusion: Some(inclusion), existed: answer.duplicate }
+}
+
+fn inclusion(
+    snapshot: &Snapshot,
+    request: &v1::GetInclusionProofRequest,
+) -> Result<v1::GetInclusionProofResponse, Status> {
+    let hash = |bytes: &Bytes, field| {
+        Hash::from_slice(bytes).map_err(|_| bad_field(field, "must be 32 bytes".to_owned()))
+    };
+    let found = match &request.entry {
+        None => return Err(bad_field("entry", "say which entry".to_owned())),
+        Some(WhichEntry::Index(index)) => Some(*index),
+        Some(WhichEntry::LeafHash(bytes)) => {
+            snapshot.index_of_leaf(&hash(bytes, "leaf_hash")?).map_err(|e| unreadable(&e))?
+        }
+        Some(WhichEntry::StatementId(bytes)) => snapshot
+            .index_of_key(&StatementKey::from(hash(bytes, "statement_id")?))
+            .map_err(|e| unreadable(&e))?,
+    };
+    let size = if request.tree_size == 0 { snapshot.size() } else { request.tree_size };
+    let Some(index) = found.filter(|index| *index < snapshot.size()) else {
+        return Err(Status::not_found("the log has no such entry"));
+    };
+    let proof = snapshot.inclusion(index, size).map_err(|e| unreadable(&e))?;
+    let checkpoint = if request.tree_size == 0 {
+        Bytes::copy_from_slice(&snapshot.checkpoint())
+    } else {
+        Bytes::new()
+    };
+    let envelope = snapshot.entry(index).map_err(|e| unreadable(&e))?;
+    Ok(v1::GetInclusionProofResponse {
+        inclusion: Some(v1::Inclusion { index, proof: hashes(&proof), checkpoint }),
+        envelope: Bytes::copy_from_slice(&envelope),
+    })
+}
+
+fn list(snapshot: &Snapshot, start: u64, limit: u32) -> Result<v1::ListEntriesResponse, Status> {
+    let size = snapshot.size();
+    if start > size {
+        return Err(unreadable(&ReadError::Beyond { size }));
+    }
+    let wanted = if limit == 0 { PAGE_ENTRIES } else { PAGE_ENTRIES.min(u64::from(limit)) };
+    let mut envelopes = Vec::new();
+    let mut bytes = 0;
+    for entry in snapshot.entries(start..size.min(start + wanted)).map_err(|e| unreadable(&e))? {
+        let entry = entry.map_err(|e| unreadable(&e))?;
+        bytes += entry.len();
+        if bytes > PAGE_BYTES && !envelopes.is_empty() {
+            break;
+        }
+        envelopes.push(Bytes::copy_from_slice(&entry));
+    }
+    Ok(v1::ListEntriesResponse { envelopes, size })
+}
+
+fn hashes(proof: &[Hash]) -> Vec<Bytes> {
+    proof.iter().map(|hash| Bytes::copy_from_slice(hash.as_bytes())).collect()
+}
+
+/// Reads tiles from disk away from the asynchronous threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(Status::unavailable("the server is about to stop")))
+}
+
+/// `OUT_OF_RANGE` for what the log does not have yet; for damage the caller learns no more than
+/// that there is some.
+fn unreadable(error: &ReadError) -> Status {
+    match error {
+        ReadError::Beyond { size } => Status::new(
+            Code::OutOfRange,
+            format!("the log has {size} entries; ask again when it has more"),
+        ),
+        _ => {
+            tracing::error!(%error, "the log cannot be read");
+            Status::data_loss("the log cannot be read; its operator has the details")
+        }
+    }
+}
+
+fn bad_field(field: &str, description: String) -> Status {
+    let message = format!("{field}: {description}");
+    let details = ErrorDetails::with_bad_request_violation(field, description);
+    Status::with_error_details(Code::InvalidArgument, message, details)
+}

@@ -1,0 +1,478 @@
+//! `countersign commit`: an evaluation log becomes an attestation in a log.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use client::{
+    BundleMaker, Entropy as _, Inclusion, Session, SystemEntropy, VaultItem, VaultRecord, files,
+};
+use exchange::predicate::{Evaluation as EvaluationPredicate, Intent, Predicate, Program};
+use exchange::{StatementId, Timestamp, Word};
+use intake::{ColumnValues, Evaluation, MappingRule, map_rows, rows_from_log};
+use record::column::{Better, Column};
+use record::commit::{Declared, ItemValues, Record, RecordBuilder};
+use record::context::Context;
+use record::items::{AgreedItems, ItemKey, ItemsFile};
+use record::secret::RecordSecret;
+use record::subject::{Flag, Flags, SUBJECTS};
+use tlog::{Hash, SigningKey};
+use zeroize::Zeroizing;
+
+use super::evaluation_log::{self, LogOptions};
+use super::output::{Failure, Report};
+use super::party::{LogArguments, PartyArguments};
+use super::progress;
+
+/// Commit to an evaluation: import its log, record it in the vault, and put the attestation into
+/// the log.
+///
+/// What leaves this machine are commitments: no item, output, score or count can be read from
+/// them. Writes NAME.countersign (a bundle without secrets, for the other party) and
+/// NAME.tlog-proof (the receipt) next to the log or to --out.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  countersign commit run.eval --key lab-a.example.key \
+    --server http://127.0.0.1:7400 \\\n      --log-key log.vkey --no-agreement")]
+pub(super) struct Arguments {
+    /// The evaluation log: a file, or the folder of a run.
+    file: PathBuf,
+    #[command(flatten)]
+    party: PartyArguments,
+    /// Where the log's gRPC service is.
+    #[arg(long, value_name = "URL")]
+    server: String,
+    #[command(flatten)]
+    log: LogArguments,
+    /// Commit outside of any agreement: nobody else has promised anything.
+    #[arg(long, required = true)]
+    no_agreement: bool,
+    /// The items file that the evaluation is about. Without it, one is made from the log.
+    #[arg(long, value_name = "ITEMS.jsonl")]
+    items: Option<PathBuf>,
+    /// A score column and its scale: the largest integer, and the raw score that stands for it.
+    /// Repeat for each. Without it, columns of 0/1, C/I and C/P/I are taken.
+    #[arg(long = "column", value_name = "NAME:MAX[:RAW_MAX]")]
+    columns: Vec<String>,
+    /// Which task, if the log holds several.
+    #[arg(long)]
+    task: Option<String>,
+    /// Commit a run that did not end well; its flags say so.
+    #[arg(long)]
+    incomplete: bool,
+    /// Where to write the bundle; the receipt goes beside it.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    options: LogOptions,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
+    super::block_on(commit(arguments))
+}
+
+async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
+    let options = arguments.options.options();
+    let import = evaluation_log::read(&arguments.file, &options)?;
+    let evaluation =
+        evaluation_log::select(&import, &arguments.file, arguments.task.as_deref())?;
+    check_sound(arguments, evaluation, options.flag_mismatch)?;
+    let source = evaluation_log::source_digest(&arguments.file, evaluation)?;
+    let (columns, left_out) = choose_columns(&arguments.columns, evaluation)?;
+    let items = Items::of(arguments.items.as_deref(), evaluation)?;
+
+    let log_key = arguments.log.key()?;
+    let (key, vault) = arguments.party.open()?;
+    let mut session =
+        Session::open(&arguments.server, log_key, &key, &vault, SystemEntropy).await?;
+    session.register().await?;
+
+    // The run is announced first; its nonce makes every commitment of the record its own.
+    let nonce = session.entropy().bytes();
+    let run = session.next_run()?;
+    let intent = session.say(Predicate::Intent(Intent { run, nonce })).await?;
+
+    let item_key = ItemKey::new(session.entropy().bytes());
+    let secret = RecordSecret::new(session.entropy().bytes());
+    let proof_entropy = session.entropy().bytes();
+    let context = Context::new(session.origin().as_str(), None, key.name().as_str(), &nonce)
+        .map_err(Failure::new)?;
+    let agreed = items.file.agree(&item_key, items.epochs).map_err(Failure::new)?;
+    let values = items.values(evaluation, &columns, &agreed);
+    let declared = declared(evaluation, source, items.flags);
+    let record =
+        build(&context, &secret, &agreed, columns.clone(), &values, declared, &proof_entropy)?;
+
+    let predicate = predicate(evaluation, intent.id, &record)?;
+    let prepared = session.prepare(predicate).await?;
+    // Whatever happens from here on, what was signed can be opened.
+    let vault_record = VaultRecord {
+        origin: session.origin().clone(),
+        exchange: Hash::new([0; 32]),
+        party: key.name().clone(),
+        intent: intent.id.hash(),
+        nonce,
+        record: Some(prepared.id().hash()),
+        secret: Zeroizing::new(*secret.as_bytes()),
+        item_key: Zeroizing::new(*item_key.as_bytes()),
+        items_file: items.file.to_jsonl(),
+        epochs: items.epochs,
+        items: values.iter().map(|item| vault_item(item.as_ref(), &columns)).collect(),
+        subjects: SUBJECTS
+            .iter()
+            .map(|name| (*name).to_owned())
+            .zip(record.subject_values().iter().cloned())
+            .collect(),
+        coins: Vec::new(),
+    };
+    vault.put_record(&vault_record, session.entropy())?;
+    session.connection().put_artifact(record.vector()).await?;
+    let logged = session.send(prepared).await?;
+
+    let registration = session.registration()?;
+    let bundle = BundleMaker::new([registration, intent.id, logged.id])
+        .with_artifact(record.vector().to_vec())
+        .collect(session.connection())
+        .await?
+        .to_bytes();
+    let out = arguments.out.clone().unwrap_or_else(|| default_out(&arguments.file));
+    let receipt = out.with_extension("tlog-proof");
+    files::write(&out, &bundle, files::Access::Shared)?;
+    files::write(&receipt, &logged.inclusion.receipt().to_bytes(), files::Access::Shared)?;
+    Ok(report(&key, evaluation, &record, logged.id, &logged.inclusion, &left_out, &out, &receipt))
+}
+
+/// A log that contradicts itself is not committed to, unless the user has said so.
+fn check_sound(
+    arguments: &Arguments,
+    evaluation: &Evaluation,
+    flag_mismatch: bool,
+) -> Result<(), Failure> {
+    let file = arguments.file.display();
+    if evaluation.exit(flag_mismatch) != 0 {
+        let findings: Vec<String> =
+            evaluation.findings.iter().take(5).map(|f| format!("\n  {f}")).collect();
+        return Err(Failure::bad(format!(
+            "{file} contradicts itself, so there is nothing to commit to:{}",
+            findings.concat()
+        ))
+        .next(format!("see: countersign import {file}; or --flag-mismatch to record it")));
+    }
+    if evaluation.incomplete() && !arguments.incomplete {
+        return Err(Failure::new(format!("{file} is of a run that did not end well"))
+            .next("commit to it as it is with --incomplete, or finish the run"));
+    }
+    if evaluation.items.is_empty() {
+        return Err(Failure::new(format!("{file} holds no items")));
+    }
+    Ok(())
+}
+
+/// The columns to commit to with their scales, and the names of those left out.
+fn choose_columns(
+    specified: &[String],
+    evaluation: &Evaluation,
+) -> Result<(Vec<Column>, Vec<String>), Failure> {
+    let better = |column: &intake::Column| match column.higher_is_better {
+        Some(false) => Better::Lower,
+        _ => Better::Higher,
+    };
+    let mut columns = Vec::new();
+    let mut left_out = Vec::new();
+    for column in &evaluation.columns {
+        let scale = if specified.is_empty() {
+            match column.values {
+                ColumnValues::Binary => Some((1, 1)),
+                ColumnValues::Graded => Some((2, 1)),
+                _ => None,
+            }
+        } else {
+            specified.iter().find_map(|text| scale_of(text, &column.name))
+        };
+        match scale {
+            Some((max, raw_max)) => columns.push(
+                Column::new(&column.name, max, raw_max, better(column)).map_err(Failure::new)?,
+            ),
+            None => left_out.push(column.name.clone()),
+        }
+    }
+    let unused = specified
+        .iter()
+        .find(|text| !evaluation.columns.iter().any(|c| scale_of(text, &c.name).is_some()));
+    let names = || {
+        evaluation.columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    if let Some(text) = unused {
+        return Err(Failure::new(format!("--column {text} names no column of the log"))
+            .next(format!("write NAME:MAX or NAME:MAX:RAW_MAX with one of: {}", names())));
+    }
+    if columns.is_empty() {
+        return Err(Failure::new("no score column has a scale that is plain from its values")
+            .next(format!("say the scale with --column NAME:MAX[:RAW_MAX]; there is: {}", names())));
+    }
+    Ok((columns, left_out))
+}
+
+/// `NAME:MAX` or `NAME:MAX:RAW_MAX` for this very name, which may hold colons itself.
+fn scale_of(text: &str, name: &str) -> Option<(u64, u64)> {
+    let scale = text.strip_prefix(name)?.strip_prefix(':')?;
+    match scale.split_once(':') {
+        Some((max, raw_max)) => Some((max.parse().ok()?, raw_max.parse().ok()?)),
+        None => {
+            let max = scale.parse().ok()?;
+            Some((max, max))
+        }
+    }
+}
+
+/// The items that the record is about, and where each sample of the log belongs.
+struct Items {
+    file: ItemsFile,
+    epochs: u64,
+    /// For each item of the evaluation its row and epoch.
+    places: Vec<intake::Place>,
+    flags: Flags,
+}
+
+impl Items {
+    fn of(path: Option<&Path>, evaluation: &Evaluation) -> Result<Self, Failure> {
+        let declared = evaluation.epochs.unwrap_or(1);
+        let epochs = evaluation.items.iter().map(|item| item.epoch).fold(declared, u64::max);
+        let (file, rule) = match path {
+            Some(path) => (super::import::read_items_file(path)?, MappingRule::default()),
+            None => {
+                let rows = rows_from_log(evaluation).map_err(unmapped)?;
+                let rows = rows.into_iter().map(|row| (row.id, row.input, row.target));
+                let rule =
+                    MappingRule { integer_ids: true, structured: true, ..MappingRule::default() };
+                (ItemsFile::from_rows(rows).map_err(Failure::new)?, rule)
+            }
+        };
+        let rows = super::import::rows(&file);
+        let mapping = map_rows(evaluation, &rows, epochs, rule).map_err(unmapped)?;
+        Ok(Self { file, epochs, places: mapping.places, flags: flags(evaluation) })
+    }
+
+    /// What the log says about each agreed item, in record order.
+    fn values(
+        &self,
+        evaluation: &Evaluation,
+        columns: &[Column],
+        agreed: &AgreedItems,
+    ) -> Vec<Option<ItemValues>> {
+        let wanted: Vec<usize> =
+            columns.iter().filter_map(|column| evaluation.column(column.name())).collect();
+        let samples: std::collections::BTreeMap<intake::Place, usize> =
+            self.places.iter().copied().zip(0..).collect();
+        agreed
+            .items()
+            .iter()
+            .map(|item| {
+                let place = intake::Place { row: item.row, epoch: item.epoch };
+                let sample = &evaluation.items[*samples.get(&place)?];
+                let text = |part: &Option<Box<str>>| part.as_deref().map(str::to_owned);
+                let score = |column: &usize| {
+                    sample.scores[*column].as_ref().map(|raw| raw.literal().to_owned())
+                };
+                Some(ItemValues {
+                    invalidated: sample.invalidated,
+                    errored: sample.errored,
+                    limited: sample.limited,
+                    input: text(&sample.input),
+                    target: text(&sample.target),
+                    output: text(&sample.output),
+                    explanation: text(&sample.explanation),
+                    metadata: text(&sample.metadata),
+                    scores: wanted.iter().map(score).collect(),
+                })
+            })
+            .collect()
+    }
+}
+
+fn unmapped(error: intake::MappingError) -> Failure {
+    let findings: Vec<String> = error.findings.iter().take(5).map(|f| format!("\n  {f}")).collect();
+    Failure::bad(format!("{error}{}", findings.concat()))
+        .next("commit to the log that belongs to these items, or leave --items out")
+}
+
+/// The importer's flags that a record commits to; those it counts itself are left to it.
+fn flags(evaluation: &Evaluation) -> Flags {
+    let mut flags = Flags::default();
+    for (code, count) in &evaluation.flags {
+        if let Some(flag) = Flag::from_code(code.as_str()).filter(|flag| !flag.counted()) {
+            flags.set(flag, *count);
+        }
+    }
+    flags
+}
+
+fn declared(evaluation: &Evaluation, source: Hash, flags: Flags) -> Declared {
+    Declared {
+        model: Some(evaluation.model.clone()),
+        elicitation: Some(evaluation.elicitation.clone()),
+        environment: Some(evaluation.environment.clone()),
+        source: Some(source),
+        flags,
+    }
+}
+
+fn build(
+    context: &Context,
+    secret: &RecordSecret,
+    agreed: &AgreedItems,
+    columns: Vec<Column>,
+    values: &[Option<ItemValues>],
+    declared: Declared,
+    entropy: &[u8; 32],
+) -> Result<Record, Failure> {
+    let bar = progress::bar("committing to items", agreed.count());
+    let advance = |done| bar.set_position(done);
+    let wrong = |e: record::commit::CommitError| {
+        Failure::new(format!("the record can't be made: {e}"))
+            .next("give the column a scale that holds all its scores: --column NAME:MAX[:RAW_MAX]")
+    };
+    let mut builder = RecordBuilder::new(context, secret, agreed, columns)
+        .map_err(wrong)?
+        .with_progress(&advance);
+    builder.extend(values.iter().cloned()).map_err(wrong)?;
+    let record = builder.finish(declared, entropy).map_err(wrong)?;
+    bar.finish_and_clear();
+    Ok(record)
+}
+
+fn predicate(
+    evaluation: &Evaluation,
+    intent: StatementId,
+    record: &Record,
+) -> Result<Predicate, Failure> {
+    let program = |name: &str, version: &str| -> Result<Program, Failure> {
+        let version: String = version.chars().take_while(|c| !c.is_control()).take(16).collect();
+        let name = Word::parse(name).map_err(Failure::new)?;
+        Ok(Program { name, version })
+    };
+    let version = evaluation.harness.version.as_deref().unwrap_or("unknown");
+    let started = evaluation.started.or(evaluation.ended).map(intake::Moment::unix);
+    let ended = evaluation.ended.or(evaluation.started).map(intake::Moment::unix);
+    Ok(Predicate::Evaluation(Box::new(EvaluationPredicate {
+        intent,
+        supersedes: None,
+        is_final: false,
+        harness: program(evaluation.harness.name, version)?,
+        importer: program("countersign", env!("CARGO_PKG_VERSION"))?,
+        started: hour(started)?,
+        ended: hour(ended)?,
+        header: record.header().clone(),
+        opened: Vec::new(),
+        escrow: None,
+    })))
+}
+
+/// Rounded down to the hour: exact times tell something. A log without times was committed to
+/// now, which is the one time that is known.
+fn hour(unix: Option<i64>) -> Result<Timestamp, Failure> {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let seconds = unix.and_then(|unix| u64::try_from(unix).ok()).unwrap_or_else(now);
+    Timestamp::from_unix(seconds - seconds % 3_600).map_err(Failure::new)
+}
+
+/// The values of one item as the vault keeps them: text fields by name, and the marks that
+/// decide its status. A missing item has the mark `missing` alone.
+pub(super) fn vault_item(values: Option<&ItemValues>, columns: &[Column]) -> VaultItem {
+    let Some(values) = values else { return vec![("missing".to_owned(), Vec::new())] };
+    let marks = [
+        ("invalidated", values.invalidated),
+        ("errored", values.errored),
+        ("limited", values.limited),
+    ];
+    let texts = [
+        ("input", &values.input),
+        ("target", &values.target),
+        ("output", &values.output),
+        ("explanation", &values.explanation),
+        ("metadata", &values.metadata),
+    ];
+    let scores = columns.iter().map(Column::field).zip(&values.scores);
+    let marks = marks.into_iter().filter(|(_, set)| *set).map(|(n, _)| (n.to_owned(), Vec::new()));
+    let texts = texts.into_iter().map(|(name, text)| (name.to_owned(), text));
+    marks
+        .chain(texts.chain(scores).filter_map(|(name, text)| {
+            Some((name, text.as_ref()?.clone().into_bytes()))
+        }))
+        .collect()
+}
+
+/// The inverse of [`vault_item`]; `None` for a missing item.
+pub(super) fn item_values(item: &VaultItem, columns: &[Column]) -> Option<ItemValues> {
+    let bytes = |name: &str| item.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes);
+    let text = |name: &str| bytes(name).map(|b| String::from_utf8_lossy(b).into_owned());
+    if bytes("missing").is_some() {
+        return None;
+    }
+    Some(ItemValues {
+        invalidated: bytes("invalidated").is_some(),
+        errored: bytes("errored").is_some(),
+        limited: bytes("limited").is_some(),
+        input: text("input"),
+        target: text("target"),
+        output: text("output"),
+        explanation: text("explanation"),
+        metadata: text("metadata"),
+        scores: columns.iter().map(|column| text(&column.field())).collect(),
+    })
+}
+
+fn default_out(file: &Path) -> PathBuf {
+    let stem = file.file_stem().unwrap_or(file.as_os_str());
+    let mut name = stem.to_owned();
+    name.push(".countersign");
+    PathBuf::from(name)
+}
+
+#[expect(clippy::too_many_arguments, reason = "one sentence for people, one object for machines")]
+fn report(
+    key: &SigningKey,
+    evaluation: &Evaluation,
+    record: &Record,
+    id: StatementId,
+    inclusion: &Inclusion,
+    left_out: &[String],
+    out: &Path,
+    receipt: &Path,
+) -> Report {
+    let origin = inclusion.checkpoint.checkpoint().origin();
+    let items = record.header().layout().items();
+    let names: Vec<&str> = record.header().layout().columns().iter().map(Column::name).collect();
+    let mut text = format!(
+        "Committed: {} attests an evaluation of {items} items in {} as entry {} of {origin}.\n\
+         record   {id}\ncolumns  {}\nbundle   {}\nreceipt  {}",
+        key.name(),
+        evaluation.name,
+        inclusion.index,
+        names.join(", "),
+        out.display(),
+        receipt.display()
+    );
+    if !left_out.is_empty() {
+        text.push_str(&format!("\nnot committed to, for want of a scale: {}", left_out.join(", ")));
+    }
+    text.push_str(&format!(
+        "\nnext: send {} to the other party, who runs\n      countersign verify {} --log-key \
+         log.vkey --party {}.vkey",
+        out.display(),
+        out.display(),
+        key.name()
+    ));
+    let json = json::object([
+        ("record", id.to_string().into()),
+        ("party", key.name().as_str().into()),
+        ("origin", origin.into()),
+        ("index", inclusion.index.into()),
+        ("size", inclusion.checkpoint.head().size.into()),
+        ("root", inclusion.checkpoint.head().root.to_string().into()),
+        ("items", items.into()),
+        ("columns", json::array(names)),
+        ("not_committed", json::array(left_out.iter().map(String::as_str))),
+        ("bundle", out.display().to_string().into()),
+        ("receipt", receipt.display().to_string().into()),
+    ]);
+    Report::good(text, json)
+}

@@ -1,0 +1,132 @@
+//! Opening an evaluation log on disk for `intake`, which opens nothing itself.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use intake::{Evaluation, Folder, Import, Options, Outcome};
+use sha2::{Digest as _, Sha256};
+use tlog::Hash;
+
+use super::output::Failure;
+
+/// What the user decides about logs that contradict themselves.
+#[derive(Debug, clap::Args)]
+pub(super) struct LogOptions {
+    /// Import a log whose figures, number of items or task hash don't agree with its items; the
+    /// disagreement is recorded as a flag.
+    #[arg(long)]
+    flag_mismatch: bool,
+    /// Of several ZIP members with one name take the last, and record how many it replaced.
+    #[arg(long)]
+    allow_superseded: bool,
+}
+
+impl LogOptions {
+    pub(super) fn options(&self) -> Options {
+        Options {
+            flag_mismatch: self.flag_mismatch,
+            allow_superseded: self.allow_superseded,
+            ..Options::default()
+        }
+    }
+}
+
+/// A folder on disk: regular files only, one level deep.
+struct DiskFolder(PathBuf);
+
+impl Folder for DiskFolder {
+    fn names(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(&self.0) else { return Vec::new() };
+        let files = entries.filter_map(Result::ok).filter(|entry| entry.path().is_file());
+        let mut names: Vec<String> =
+            files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    fn open(&self, name: &str) -> Option<Box<dyn Read + '_>> {
+        // Names come from the log: only those that are in the folder itself.
+        let known = self.names().iter().any(|known| known == name);
+        let file = known.then(|| File::open(self.0.join(name)).ok())??;
+        Some(Box::new(io::BufReader::new(file)))
+    }
+}
+
+/// Reads the log at `path`: a file, or the folder of a run.
+pub(super) fn read(path: &Path, options: &Options) -> Result<Import, Failure> {
+    if path.is_dir() {
+        return Ok(intake::import_folder(&DiskFolder(path.to_owned()), options));
+    }
+    let file = File::open(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let folder = DiskFolder(path.parent().unwrap_or(Path::new(".")).to_owned());
+    Ok(intake::import(file, &name.unwrap_or_default(), &folder, options))
+}
+
+/// The one evaluation that a command is about. Of several, `task` names it.
+pub(super) fn select<'a>(
+    import: &'a Import,
+    path: &Path,
+    task: Option<&str>,
+) -> Result<&'a Evaluation, Failure> {
+    let named = |name: &str| {
+        import.evaluations().find(|evaluation| evaluation.name == name).ok_or_else(|| {
+            Failure::new(format!("{} has no task {name:?}", path.display())).next(format!(
+                "choose one of: {}",
+                import.evaluations().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ")
+            ))
+        })
+    };
+    if let Some(task) = task {
+        return named(task);
+    }
+    match import.outcomes.as_slice() {
+        [Outcome::Read(evaluation)] => Ok(evaluation),
+        [Outcome::Refused(refusal)] => {
+            Err(Failure::new(format!("{}: {}: {}", path.display(), refusal.code, refusal.message))
+                .next(refusal.code.advice()))
+        }
+        _ => {
+            let names: Vec<&str> = import.evaluations().map(|e| e.name.as_str()).collect();
+            Err(Failure::new(format!("{} holds several evaluations", path.display()))
+                .next(format!("choose one with --task: {}", names.join(", "))))
+        }
+    }
+}
+
+/// SHA-256 of the log's bytes. A log of several files is their `sha256sum` lines, by name.
+pub(super) fn source_digest(path: &Path, evaluation: &Evaluation) -> Result<Hash, Failure> {
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
+    let own = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let names: Vec<String> = match evaluation.format {
+        intake::Format::InspectEval | intake::Format::InspectJson => return digest(path),
+        intake::Format::LmEval => {
+            let stamp = own.trim_start_matches("results_").trim_end_matches(".json").to_owned();
+            let of_run = |name: &String| {
+                let data = name.starts_with("results_") || name.starts_with("samples_");
+                data && (path.is_dir() || name.contains(&stamp))
+            };
+            DiskFolder(folder.to_owned()).names().into_iter().filter(of_run).collect()
+        }
+        intake::Format::Helm => DiskFolder(folder.to_owned()).names(),
+    };
+    let mut lines = String::new();
+    for name in names {
+        lines.push_str(&format!("{}  {name}\n", digest(&folder.join(&name))?));
+    }
+    Ok(Hash::of(&[lines.as_bytes()]))
+}
+
+fn digest(path: &Path) -> Result<Hash, Failure> {
+    let wrong = |e: io::Error| Failure::new(format!("{}: {e}", path.display()));
+    let mut file = File::open(path).map_err(wrong)?;
+    let mut sha = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer).map_err(wrong)? {
+            0 => return Ok(Hash::new(sha.finalize().into())),
+            read => sha.update(&buffer[..read]),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The command line. Each command has a module with its arguments, its work and its words.
+
+mod commit;
+mod demo;
+mod import;
+mod keygen;
+mod open;
+mod output;
+mod party;
+mod progress;
+mod serve;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use output::{Failure, Report};
+
+/// Two parties who don't trust each other commit to AI evaluation results in a signed log that
+/// each of them, and any auditor, can check without seeing items, outputs or scores.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Arguments {
+    /// Print one JSON document instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  countersign demo                       see the whole thing work, in about ten seconds
+  countersign keygen lab-a.example       make a party's keys and vault
+  countersign serve --party lab-a.example.vkey
+  countersign commit run.eval --key lab-a.example.key --server http://127.0.0.1:7400 \\
+      --log-key log/log.vkey --no-agreement
+  countersign verify run.countersign --log-key log/log.vkey
+
+Exit codes: 0 good, 1 the verdict is bad, 2 usage or environment.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Arguments),
+    Keygen(keygen::Arguments),
+    Serve(serve::Arguments),
+    Import(import::Arguments),
+    Commit(commit::Arguments),
+    Open(open::Arguments),
+    Verify(verify::Arguments),
+    Completions(Completions),
+}
+
+/// Print completions for a shell.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  countersign completions bash > /etc/bash_completion.d/countersign")]
+struct Completions {
+    /// Which shell.
+    shell: clap_complete::Shell,
+}
+
+/// Runs the command that the process was started with.
+pub(crate) fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let as_json = arguments.json;
+    let result = match arguments.command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Keygen(arguments) => keygen::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments, as_json),
+        Command::Import(arguments) => import::run(&arguments),
+        Command::Commit(arguments) => commit::run(&arguments),
+        Command::Open(arguments) => open::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Completions(arguments) => Ok(completions(&arguments)),
+    };
+    output::finish(result, as_json)
+}
+
+fn completions(arguments: &Completions) -> Report {
+    let mut script = Vec::new();
+    let mut command = Arguments::command();
+    clap_complete::generate(arguments.shell, &mut command, "countersign", &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    let json = json::object([("script", script.as_str().into())]);
+    Report::good(script, json)
+}
+
+/// Runs asynchronous work of a command to its end.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(format!("the runtime does not start: {e}")))?
+        .block_on(work)
+}

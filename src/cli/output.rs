@@ -1,0 +1,145 @@
+//! How every command speaks: a sentence for people or one JSON document for machines, and an
+//! exit code: 0 good, 1 the verdict is bad, 2 usage or environment.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use json::Value;
+
+/// What a finished command has to say.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// For people; lines without a final newline.
+    pub(crate) text: String,
+    /// For machines.
+    pub(crate) json: Value,
+    /// What was found.
+    pub(crate) verdict: Verdict,
+}
+
+/// What the exit code says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    /// 0: done, or everything checks out.
+    Good,
+    /// 1: what was checked does not hold.
+    Bad,
+    /// 2: nothing could be checked.
+    Unusable,
+}
+
+impl Report {
+    /// A report of success.
+    pub(crate) fn good(text: impl Into<String>, json: Value) -> Self {
+        Self { text: text.into(), json, verdict: Verdict::Good }
+    }
+}
+
+/// Why a command could not do its work: what is wrong, where, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    next: Option<String>,
+    verdict: Verdict,
+}
+
+impl Failure {
+    /// Usage or environment; exit code 2.
+    pub(crate) fn new(message: impl fmt::Display) -> Self {
+        Self { message: message.to_string(), next: None, verdict: Verdict::Unusable }
+    }
+
+    /// The other side's material is bad; exit code 1.
+    pub(crate) fn bad(message: impl fmt::Display) -> Self {
+        Self { message: message.to_string(), next: None, verdict: Verdict::Bad }
+    }
+
+    /// Adds what the user can do.
+    pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+}
+
+/// For errors of libraries, which say what and where but not what to do.
+macro_rules! failure_from {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::new(error)
+            }
+        })*
+    };
+}
+
+failure_from!(client::FileError, client::VaultError, client::BundleProblem, io::Error);
+
+impl From<client::SessionError> for Failure {
+    fn from(error: client::SessionError) -> Self {
+        use client::{CallError, SessionError};
+        let next = match &error {
+            SessionError::Call(CallError::Unreachable { .. }) => {
+                "is the server running? Run the same command again: nothing is lost or done twice"
+            }
+            SessionError::Call(CallError::False(_)) => {
+                "stop, keep what you have, and compare checkpoints with the other party"
+            }
+            SessionError::Call(CallError::Denied(denied)) => match denied.reason.as_str() {
+                "NOT_ADMITTED" => "send your .vkey to the log's operator",
+                "NAME_TAKEN" | "WRONG_PREVIOUS" | "NUMBER_NOT_ABOVE" => {
+                    "the log has statements of yours that this vault does not know: use the vault \
+                     that made them"
+                }
+                "SEEN_NOT_PREFIX" => {
+                    "the log shows you another history than before: keep what you have, and \
+                     compare checkpoints with the other party"
+                }
+                "QUEUE_FULL" | "STOPPING" | "READ_ONLY" => "run the same command again later",
+                _ => "see docs/protocol.md for what the reason means",
+            },
+            SessionError::Vault(_) | SessionError::Statement(_) => return Self::new(error),
+        };
+        Self::new(error).next(next)
+    }
+}
+
+/// Prints and turns into the process's exit code.
+pub(crate) fn finish(result: Result<Report, Failure>, as_json: bool) -> ExitCode {
+    let verdict = match result {
+        Ok(report) => {
+            let text = if as_json { report.json.to_text() } else { report.text };
+            // A closed pipe is the reader's choice, not an error.
+            if !text.is_empty() {
+                let _ = writeln!(io::stdout(), "{text}");
+            }
+            report.verdict
+        }
+        Err(failure) => {
+            if as_json {
+                let mut members = vec![("error", Value::from(failure.message.as_str()))];
+                members.extend(failure.next.as_deref().map(|n| ("next", Value::from(n))));
+                let _ = writeln!(io::stdout(), "{}", json::object(members).to_text());
+            }
+            let _ = writeln!(io::stderr(), "{}: {}", red("error"), failure.message);
+            if let Some(next) = failure.next {
+                let _ = writeln!(io::stderr(), "{}: {next}", bold("next"));
+            }
+            failure.verdict
+        }
+    };
+    ExitCode::from(verdict as u8)
+}
+
+fn styled(code: &str, text: &str) -> String {
+    let plain = !io::stderr().is_terminal() || std::env::var_os("NO_COLOR").is_some();
+    if plain { text.to_owned() } else { format!("\u{1b}[{code}m{text}\u{1b}[0m") }
+}
+
+fn red(text: &str) -> String {
+    styled("31;1", text)
+}
+
+fn bold(text: &str) -> String {
+    styled("1", text)
+}
