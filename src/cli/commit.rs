@@ -72,8 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
 async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
     let options = arguments.options.options();
     let import = evaluation_log::read(&arguments.file, &options)?;
-    let evaluation =
-        evaluation_log::select(&import, &arguments.file, arguments.task.as_deref())?;
+    let evaluation = evaluation_log::select(&import, &arguments.file, arguments.task.as_deref())?;
     check_sound(arguments, evaluation, options.flag_mismatch)?;
     let source = evaluation_log::source_digest(&arguments.file, evaluation)?;
     let (columns, left_out) = choose_columns(&arguments.columns, evaluation)?;
@@ -197,16 +196,18 @@ fn choose_columns(
     let unused = specified
         .iter()
         .find(|text| !evaluation.columns.iter().any(|c| scale_of(text, &c.name).is_some()));
-    let names = || {
-        evaluation.columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ")
-    };
+    let names =
+        || evaluation.columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
     if let Some(text) = unused {
         return Err(Failure::new(format!("--column {text} names no column of the log"))
             .next(format!("write NAME:MAX or NAME:MAX:RAW_MAX with one of: {}", names())));
     }
     if columns.is_empty() {
         return Err(Failure::new("no score column has a scale that is plain from its values")
-            .next(format!("say the scale with --column NAME:MAX[:RAW_MAX]; there is: {}", names())));
+            .next(format!(
+                "say the scale with --column NAME:MAX[:RAW_MAX]; there is: {}",
+                names()
+            )));
     }
     Ok((columns, left_out))
 }
@@ -352,18 +353,13 @@ fn predicate(
     let version = evaluation.harness.version.as_deref().unwrap_or("unknown");
     let started = evaluation.started.or(evaluation.ended).map(intake::Moment::unix);
     let ended = evaluation.ended.or(evaluation.started).map(intake::Moment::unix);
-    Ok(Predicate::Evaluation(Box::new(EvaluationPredicate {
-        intent,
-        supersedes: None,
-        is_final: false,
-        harness: program(evaluation.harness.name, version)?,
-        importer: program("countersign", env!("CARGO_PKG_VERSION"))?,
-        started: hour(started)?,
-        ended: hour(ended)?,
-        header: record.header().clone(),
-        opened: Vec::new(),
-        escrow: None,
-    })))
+    let programs = [
+        program(evaluation.harness.name, version)?,
+        program("countersign", env!("CARGO_PKG_VERSION"))?,
+    ];
+    let times = [hour(started)?, hour(ended)?];
+    let attestation = EvaluationPredicate::of_record(intent, programs, times, record.header());
+    Ok(Predicate::Evaluation(Box::new(attestation)))
 }
 
 /// Rounded down to the hour: exact times tell something. A log without times was committed to
@@ -394,9 +390,11 @@ pub(super) fn vault_item(values: Option<&ItemValues>, columns: &[Column]) -> Vau
     let marks = marks.into_iter().filter(|(_, set)| *set).map(|(n, _)| (n.to_owned(), Vec::new()));
     let texts = texts.into_iter().map(|(name, text)| (name.to_owned(), text));
     marks
-        .chain(texts.chain(scores).filter_map(|(name, text)| {
-            Some((name, text.as_ref()?.clone().into_bytes()))
-        }))
+        .chain(
+            texts
+                .chain(scores)
+                .filter_map(|(name, text)| Some((name, text.as_ref()?.clone().into_bytes()))),
+        )
         .collect()
 }
 

@@ -2,6 +2,7 @@
 
 mod commit;
 mod demo;
+mod evaluation_log;
 mod import;
 mod keygen;
 mod open;
@@ -54,7 +55,9 @@ enum Command {
 
 /// Print completions for a shell.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  countersign completions bash > /etc/bash_completion.d/countersign")]
+#[command(
+    after_help = "Example:\n  countersign completions bash > /etc/bash_completion.d/countersign"
+)]
 struct Completions {
     /// Which shell.
     shell: clap_complete::Shell,

@@ -70,17 +70,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
             .next("use the vault of the machine that committed it")
     })?;
 
-    let header = &evaluation.header;
+    let header = &evaluation.header().map_err(|e| Failure::new(format!("{file}: {e}")))?;
     let columns: Vec<Column> = header.layout().columns().to_vec();
     let wrong = |e: &dyn std::fmt::Display| Failure::new(format!("record {id}: {e}"));
     let context = Context::new(kept.origin.as_str(), None, kept.party.as_str(), &kept.nonce)
         .map_err(|e| wrong(&e))?;
     let secret = RecordSecret::new(*kept.secret);
-    let items_file =
-        ItemsFile::parse(kept.items_file.as_bytes()).map_err(|e| wrong(&e))?;
-    let agreed = items_file
-        .agree(&ItemKey::new(*kept.item_key), kept.epochs)
-        .map_err(|e| wrong(&e))?;
+    let items_file = ItemsFile::parse(kept.items_file.as_bytes()).map_err(|e| wrong(&e))?;
+    let agreed =
+        items_file.agree(&ItemKey::new(*kept.item_key), kept.epochs).map_err(|e| wrong(&e))?;
     let vector = bundle.artifacts.get(header.vector()).ok_or_else(|| {
         Failure::new(format!("{file} lacks the commitment vector of record {id}"))
             .next("use the bundle that commit wrote")
@@ -88,8 +86,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
     let indices = indices(arguments, header.layout(), &items_file, &agreed)?;
     let fields = fields(&arguments.fields);
     if indices.is_empty() && arguments.totals.is_empty() && arguments.subjects.is_empty() {
-        return Err(Failure::new("nothing to open")
-            .next("name --items with --field, --total or --subject"));
+        return Err(
+            Failure::new("nothing to open").next("name --items with --field, --total or --subject")
+        );
     }
     if !indices.is_empty() && fields.is_empty() {
         return Err(Failure::new("no field of these items is to be opened")
@@ -97,8 +96,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
     }
 
     let values: Vec<_> = kept.items.iter().map(|item| item_values(item, &columns)).collect();
-    let parts =
-        RecordParts { id: id.hash(), header, context: &context, secret: &secret, vector, items: &agreed };
+    let parts = RecordParts {
+        id: id.hash(),
+        header,
+        context: &context,
+        secret: &secret,
+        vector,
+        items: &agreed,
+    };
     let mut builder = OpeningBuilder::new(parts).map_err(|e| wrong(&e))?;
     let names: Vec<&str> = fields.iter().map(String::as_str).collect();
     for index in &indices {
@@ -169,8 +174,9 @@ fn own_record(
             .next("use the bundle that your own commit wrote")
     })?;
     if records.next().is_some() {
-        return Err(Failure::new("the bundle holds several of your records")
-            .next("name one with --record"));
+        return Err(
+            Failure::new("the bundle holds several of your records").next("name one with --record")
+        );
     }
     Ok(first)
 }

@@ -75,6 +75,12 @@ macro_rules! failure_from {
 
 failure_from!(client::FileError, client::VaultError, client::BundleProblem, io::Error);
 
+impl From<client::CallError> for Failure {
+    fn from(error: client::CallError) -> Self {
+        client::SessionError::from(error).into()
+    }
+}
+
 impl From<client::SessionError> for Failure {
     fn from(error: client::SessionError) -> Self {
         use client::{CallError, SessionError};

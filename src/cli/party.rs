@@ -25,11 +25,7 @@ impl Paths {
             path.push(ending);
             PathBuf::from(path)
         };
-        Self {
-            recovery: with(".recovery"),
-            vault_key: with(".vault.key"),
-            vault: with(".vault"),
-        }
+        Self { recovery: with(".recovery"), vault_key: with(".vault.key"), vault: with(".vault") }
     }
 }
 

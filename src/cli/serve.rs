@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use client::{Entropy as _, SystemEntropy, files, keys};
+use client::{Entropy as _, SystemEntropy, keys};
 use sequencer::{FileStore, Log};
 use server::{Admitted, Service, Settings};
 use tlog::{KeyKind, KeyName, SigningKey};

@@ -178,7 +178,7 @@ fn describe_attestation(
     log: &VerifierKey,
     parties: &[VerifierKey],
 ) -> Line {
-    let header = &attested.evaluation.header;
+    let header = &attested.header;
     let columns: Vec<&str> = header.layout().columns().iter().map(Column::name).collect();
     let pinned = parties.iter().find(|key| *key.name() == attested.signer);
     let key_text = match pinned {
@@ -247,9 +247,12 @@ fn describe_opening(place: &str, opened: &Opened) -> Line {
         lines.push(format!("  … and {} more; --json has them all", proved.items.len() - 20));
     }
     lines.extend(proved.totals.iter().map(|t| format!("  total of {} = {}", t.column, t.total)));
-    lines.extend(proved.subjects.iter().map(|s| {
-        format!("  {} = {}", s.name, Value::from(s.value.as_str()).to_text())
-    }));
+    lines.extend(
+        proved
+            .subjects
+            .iter()
+            .map(|s| format!("  {} = {}", s.name, Value::from(s.value.as_str()).to_text())),
+    );
     let items = proved.items.iter().map(|item| {
         let fields = item.fields.iter().map(|(n, v)| (n.as_str(), Value::from(v.clone())));
         let scores = item.scores.iter().map(|(n, s)| (n.as_str(), Value::from(*s)));

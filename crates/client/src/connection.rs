@@ -117,14 +117,14 @@ impl Connection {
         key: VerifierKey,
         trusted: Option<&[u8]>,
     ) -> Result<Self, CallError> {
-        let unreachable = |cause: String| CallError::Unreachable { server: server.to_owned(), cause };
+        let unreachable =
+            |cause: String| CallError::Unreachable { server: server.to_owned(), cause };
         let endpoint = Endpoint::from_shared(server.to_owned())
             .map_err(|e| unreachable(format!("not an address such as http://host:port ({e})")))?
             .connect_timeout(CONNECT)
             .timeout(CALL);
         let channel = endpoint.connect().await.map_err(|e| unreachable(causes(&e)))?;
-        let mut log =
-            LogServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER);
+        let mut log = LogServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER);
         let artifacts = ArtifactServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
         let trusted = match trusted {
             Some(note) => SignedCheckpoint::open(note, &key).map_err(FalseAnswer::from)?,

@@ -84,11 +84,7 @@ pub fn audit_log(
     if tree.size() == head.size && tree.root() != head.root {
         findings.push(Finding {
             path: "checkpoint".to_owned(),
-            problem: format!(
-                "its root is {}, but the entries hash to {}",
-                head.root,
-                tree.root()
-            ),
+            problem: format!("its root is {}, but the entries hash to {}", head.root, tree.root()),
         });
     }
     if tree.size() == head.size {

@@ -70,12 +70,9 @@ impl LogFiles for Keeping {
         if let Some(bytes) = &bytes {
             let place = self.folder.join(path);
             let parent = place.parent().unwrap_or(&self.folder);
-            std::fs::create_dir_all(parent)
-                .and_then(|()| std::fs::write(&place, bytes))
-                .map_err(|e| FetchError {
-                    place: place.display().to_string(),
-                    problem: e.to_string(),
-                })?;
+            std::fs::create_dir_all(parent).and_then(|()| std::fs::write(&place, bytes)).map_err(
+                |e| FetchError { place: place.display().to_string(), problem: e.to_string() },
+            )?;
         }
         Ok(bytes)
     }
@@ -107,7 +104,8 @@ impl Http {
     async fn request(&self, url: &str, max: usize) -> Result<Option<Vec<u8>>, String> {
         let uri = url.parse().map_err(|e| format!("is not a URL: {e}"))?;
         let answer = self.client.get(uri).await.map_err(|e| {
-            let cause = std::error::Error::source(&e).map_or_else(String::new, |s| format!(": {s}"));
+            let cause =
+                std::error::Error::source(&e).map_or_else(String::new, |s| format!(": {s}"));
             format!("{e}{cause}")
         })?;
         match answer.status().as_u16() {
@@ -123,8 +121,9 @@ impl Http {
 impl LogFiles for Http {
     fn fetch(&self, path: &str, max: usize) -> Result<Option<Vec<u8>>, FetchError> {
         let url = format!("{}{path}", self.prefix);
-        let within = tokio::time::timeout(DEADLINE, self.request(&url, max));
-        match self.runtime.block_on(async { within.await }) {
+        // The timer needs the runtime's context, so it is made inside.
+        let answer = async { tokio::time::timeout(DEADLINE, self.request(&url, max)).await };
+        match self.runtime.block_on(answer) {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(problem)) => Err(FetchError { place: url, problem }),
             Err(_) => Err(FetchError {

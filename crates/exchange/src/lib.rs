@@ -9,6 +9,7 @@
 //! artifacts; [`artifacts`] says which ones a statement names. Formats: `docs/protocol.md`.
 
 mod artifact;
+pub mod bundle;
 mod bytes;
 mod envelope;
 pub mod predicate;

@@ -53,6 +53,7 @@ mod lines;
 mod lm_eval;
 mod mapping;
 mod model;
+mod outcome;
 mod python;
 mod recompute;
 mod report;
@@ -68,6 +69,7 @@ pub use mapping::{
     Mapping, MappingError, MappingRule, MatchBy, Place, Row, map_rows, rows_from_log,
 };
 pub use model::{
-    Column, ColumnValues, Evaluation, Format, Harness, Import, Item, ItemId, Metric, Moment,
-    Outcome, RawKind, RawScore, Refusal, Status,
+    Column, ColumnValues, Evaluation, Format, Harness, Item, ItemId, Metric, Moment, RawKind,
+    RawScore, Status,
 };
+pub use outcome::{Import, Outcome, Refusal};

@@ -55,6 +55,18 @@ impl Header {
         Self { layout, items_root, record_root, vector, columns, subjects }
     }
 
+    /// A header from what a statement says. Subjects are in the order of [`SUBJECTS`].
+    pub fn from_parts(
+        items: u64,
+        [items_root, record_root, vector]: [Hash; 3],
+        columns: Vec<HeaderColumn>,
+        subjects: [Hash; SUBJECTS.len()],
+    ) -> Result<Self, LayoutError> {
+        let scales = columns.iter().map(|column| column.column.clone()).collect();
+        let layout = Layout::new(items, scales)?;
+        Ok(Self::new(layout, items_root, record_root, vector, columns, subjects.to_vec()))
+    }
+
     /// Reads the members `items`, `items_root`, `record_root`, `vector`, `fields`, `columns` and
     /// `subjects`; the caller goes on with the rest. Fields must be exactly those that follow from
     /// the columns, subjects exactly those of [`SUBJECTS`].

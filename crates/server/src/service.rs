@@ -98,7 +98,9 @@ impl Service {
         let artifacts = log.store().artifacts();
         let (head, _) = watch::channel(reader.head().size);
         let publisher = head.clone();
-        reader.on_publish(Box::new(move |head| drop(publisher.send_replace(head.size))));
+        reader.on_publish(Box::new(move |head| {
+            publisher.send_replace(head.size);
+        }));
         let (handle, writer) = Sequencer::start(log.with_admission(gate), settings.limits);
         let stopped = AtomicBool::new(false);
         let service = Self { reader, handle, artifacts, registry, settings, head, stopped };
@@ -157,6 +159,7 @@ impl Service {
         }
         let verified = self.registry.snapshot().verify(SignedStatement::parse(leaf)?)?;
         self.settings.admitted.check(&verified)?;
+        check_taken(&verified)?;
         if !artifacts(verified.statement()).is_empty() {
             let service = Arc::clone(self);
             let statement = verified.clone();
@@ -237,7 +240,9 @@ impl Service {
         let Some(bytes) = bytes.map_err(|e| broken(&e))? else {
             return Err(invalid(format!("{digest} is gone"), digest));
         };
-        verify_vector(&evaluation.header, &context, &bytes)
+        let header =
+            evaluation.header().map_err(|e| Refusal::new(Reason::LimitExceeded, e.to_string()))?;
+        verify_vector(&header, &context, &bytes)
             .map_err(|e| invalid(format!("the commitment vector does not hold: {e}"), digest))?;
         Ok(())
     }
@@ -270,6 +275,19 @@ impl Queued {
     pub async fn wait(self) -> Result<Answer, Refusal> {
         self.0.await.map_err(|_| stopping())?
     }
+}
+
+/// Kinds whose content this server can't check yet are not taken: admitting a claim means that
+/// its proof holds.
+fn check_taken(verified: &VerifiedStatement) -> Result<(), Refusal> {
+    let problem = match verified.statement().predicate() {
+        Predicate::Claim(_) | Predicate::Reveal(_) => "this log takes no claims and reveals yet",
+        Predicate::Evaluation(evaluation) if !evaluation.opened.is_empty() => {
+            "outside of an agreement nothing is opened with the attestation"
+        }
+        _ => return Ok(()),
+    };
+    Err(Refusal::new(Reason::NoRule, problem))
 }
 
 /// Every entry through the state machine, signatures included: what is on disk may have been

@@ -42,7 +42,8 @@ pub(super) fn forge_checkpoint(path: &Path) -> Result<(), Failure> {
     let mut entropy = SystemEntropy;
     let impostor = SigningKey::from_seed(name.clone(), &entropy.bytes());
     let head = TreeHead { size: checkpoint.size(), root: Hash::new(entropy.bytes()) };
-    let forged = Note::sign(Checkpoint::new(&name, head).text(), &impostor).map_err(Failure::new)?;
+    let forged =
+        Note::sign(Checkpoint::new(&name, head).text(), &impostor).map_err(Failure::new)?;
     Ok(fs::write(path, forged.as_bytes())?)
 }
 

@@ -76,8 +76,17 @@ fn tell(stage: &mut Stage) -> Result<Report, Failure> {
         stage.note(&format!("{lab}: {}", figures(&imported)));
         let (key, out) = (format!("{lab}/{lab}.key"), format!("{lab}/run.countersign"));
         let committed = stage.good(&[
-            "commit", &run, "--key", &key, "--server", &server.grpc, "--log-key", "log/log.vkey",
-            "--no-agreement", "--out", &out,
+            "commit",
+            &run,
+            "--key",
+            &key,
+            "--server",
+            &server.grpc,
+            "--log-key",
+            "log/log.vkey",
+            "--no-agreement",
+            "--out",
+            &out,
         ])?;
         stage.note(&format!(
             "{lab}: entry {} of the log, with a receipt; R and all values are in its vault",
@@ -102,8 +111,17 @@ fn tell(stage: &mut Stage) -> Result<Report, Failure> {
 
     stage.act("Lab A opens the scores of three items, and nothing else");
     stage.good(&[
-        "open", a, "--items", "3,17,42", "--field", "score:match", "--key", "lab-a/lab-a.key",
-        "--no-agreement", "--out", "scores.opening",
+        "open",
+        a,
+        "--items",
+        "3,17,42",
+        "--field",
+        "score:match",
+        "--key",
+        "lab-a/lab-a.key",
+        "--no-agreement",
+        "--out",
+        "scores.opening",
     ])?;
     let opened = stage.good(&["verify", a, "scores.opening", "--log-key", "log/log.vkey"])?;
     for line in opened_scores(&opened) {
@@ -111,13 +129,17 @@ fn tell(stage: &mut Stage) -> Result<Report, Failure> {
     }
 
     stage.act("Anyone checks the whole log from its published bytes, and keeps a copy");
-    let whole = stage.good(&["verify", &server.http, "--log-key", "log/log.vkey", "--keep", "copy"])?;
+    let whole =
+        stage.good(&["verify", &server.http, "--log-key", "log/log.vkey", "--keep", "copy"])?;
     stage.note(&format!("{} statements; every tile and signature follows", size(&whole)));
 
     stage.act("The log's process is killed without warning and started again");
     server.kill()?;
     let mut server = Server::start(stage)?;
-    stage.note(&format!("it has {} statements, as before: what is acknowledged is on disk", server.size));
+    stage.note(&format!(
+        "it has {} statements, as before: what is acknowledged is on disk",
+        server.size
+    ));
     stage.good(&["verify", a, b, "--log-key", "log/log.vkey", "--server", &server.grpc])?;
 
     stage.act("Three lies, each told to the ordinary commands");

@@ -117,8 +117,17 @@ impl Server {
     /// Starts it on free ports, and waits until it says where it listens.
     pub(super) fn start(stage: &mut Stage) -> Result<Self, Failure> {
         let arguments = [
-            "serve", "--data", "log", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0",
-            "--party", "lab-a/lab-a.vkey", "--party", "lab-b/lab-b.vkey",
+            "serve",
+            "--data",
+            "log",
+            "--listen",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--party",
+            "lab-a/lab-a.vkey",
+            "--party",
+            "lab-b/lab-b.vkey",
         ];
         stage.steps += 1;
         eprintln!("         $ countersign {}", arguments.join(" "));

@@ -80,7 +80,7 @@ pub enum ContainerError {
 }
 
 /// Seals `plain` under `key`.
-pub fn seal(plain: &[u8], key: &VaultKey, entropy: &mut impl Entropy) -> Vec<u8> {
+pub(super) fn seal(plain: &[u8], key: &VaultKey, entropy: &mut impl Entropy) -> Vec<u8> {
     let (kdf, costs) = match key {
         VaultKey::Passphrase(_) => (1, [MEMORY_KIB, PASSES, LANES]),
         VaultKey::File(_) => (2, [0; 3]),
@@ -105,7 +105,7 @@ pub fn seal(plain: &[u8], key: &VaultKey, entropy: &mut impl Entropy) -> Vec<u8>
 }
 
 /// Opens what [`seal`] made.
-pub fn open(bytes: &[u8], key: &VaultKey) -> Result<Zeroizing<Vec<u8>>, ContainerError> {
+pub(super) fn open(bytes: &[u8], key: &VaultKey) -> Result<Zeroizing<Vec<u8>>, ContainerError> {
     if bytes.len() < HEADER + NONCE || !bytes.starts_with(LABEL) {
         return Err(ContainerError::Malformed);
     }
@@ -120,11 +120,8 @@ pub fn open(bytes: &[u8], key: &VaultKey) -> Result<Zeroizing<Vec<u8>>, Containe
     let salt = &header[HEADER - 16..];
     match (kdf, key) {
         (1, VaultKey::Passphrase(_)) => {
-            let limits = [
-                ("memory in KiB", MAX_MEMORY_KIB),
-                ("passes", MAX_PASSES),
-                ("lanes", MAX_LANES),
-            ];
+            let limits =
+                [("memory in KiB", MAX_MEMORY_KIB), ("passes", MAX_PASSES), ("lanes", MAX_LANES)];
             for (value, (what, limit)) in costs.into_iter().zip(limits) {
                 if value > limit {
                     return Err(ContainerError::TooCostly { what, value, limit });

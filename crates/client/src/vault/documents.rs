@@ -178,10 +178,7 @@ impl VaultRecord {
             )
         });
         let coins = self.coins.iter().map(|(audit, coin)| {
-            json::object([
-                ("audit", audit.to_string().into()),
-                ("coin", hex::encode(coin).into()),
-            ])
+            json::object([("audit", audit.to_string().into()), ("coin", hex::encode(coin).into())])
         });
         Zeroizing::new(
             json::object([
@@ -244,10 +241,7 @@ impl VaultRecord {
 
 fn item(node: &Node<'_>) -> Result<VaultItem, DocumentError> {
     let object = node.value().as_object().ok_or_else(|| node.error("must be an object"))?;
-    object
-        .iter()
-        .map(|(name, value)| Ok((name.to_owned(), base64(&Node::root(value))?)))
-        .collect()
+    object.iter().map(|(name, value)| Ok((name.to_owned(), base64(&Node::root(value))?))).collect()
 }
 
 fn subject(node: &Node<'_>) -> Result<(String, Option<String>), DocumentError> {

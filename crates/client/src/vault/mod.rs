@@ -19,11 +19,12 @@ use std::path::{Path, PathBuf};
 
 use tlog::{Hash, KeyName};
 
-pub use container::{ContainerError, VaultKey, open, seal};
+pub use container::{ContainerError, VaultKey};
 pub use documents::{DocumentError, Party, Scope, VaultItem, VaultRecord};
 
 use crate::Entropy;
 use crate::files::{self, Access, FileError};
+use container::{open, seal};
 
 /// 1 GiB: the values of the largest evaluation that is kept by value.
 const MAX_FILE: u64 = 1 << 30;

@@ -1,12 +1,15 @@
 //! `intent`, `withdrawal`, `evaluation`: a run is announced, and ends with or without a record.
 
 use json::{FieldError, Fields, Node, Value, array, object};
+use record::column::{Better, Column, LayoutError};
+use record::header::{Header, HeaderColumn};
+use record::total::TotalProof;
 use tlog::Hash;
 
-use super::parts::{Members, Opened, Program, Scale, SealedEnvelope, spelled, text};
+use super::parts::{Direction, Members, Opened, Program, Scale, SealedEnvelope, spelled, text};
 use crate::read;
 use crate::time::Timestamp;
-use crate::values::{BaseField, Field, StatementId, Subject};
+use crate::values::{BaseField, ColumnName, Field, StatementId, Subject};
 
 /// A run announced before it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +129,67 @@ impl Evaluation {
     pub fn fields(&self) -> Vec<Field> {
         let scores = self.columns.iter().map(|column| Field::Score(column.scale.name.clone()));
         BaseField::ALL.into_iter().map(Field::Base).chain(scores).collect()
+    }
+
+    /// An attestation of a record that was just made.
+    pub fn of_record(
+        intent: StatementId,
+        [harness, importer]: [Program; 2],
+        [started, ended]: [Timestamp; 2],
+        header: &Header,
+    ) -> Self {
+        let name = |column: &Column| {
+            ColumnName::parse(column.name()).expect("columns of records are named by the same rule")
+        };
+        let columns = header.columns().iter().map(|committed| CommittedColumn {
+            scale: Scale {
+                name: name(&committed.column),
+                max: committed.column.max(),
+                raw_max: committed.column.raw_max(),
+                better: match committed.column.better() {
+                    Better::Higher => Direction::Higher,
+                    Better::Lower => Direction::Lower,
+                },
+            },
+            total: committed.total,
+            proof: *committed.proof.as_bytes(),
+        });
+        Self {
+            intent,
+            supersedes: None,
+            is_final: false,
+            harness,
+            importer,
+            started,
+            ended,
+            items: header.layout().items(),
+            items_root: *header.items_root(),
+            record_root: *header.record_root(),
+            vector: *header.vector(),
+            columns: columns.collect(),
+            subjects: header.subjects().iter().map(|commitment| *commitment.as_bytes()).collect(),
+            opened: Vec::new(),
+            escrow: None,
+        }
+    }
+
+    /// What the statement says of its record, for checking vectors and openings. An error means
+    /// that no proof about this record would mean anything (`LIMIT_EXCEEDED`).
+    pub fn header(&self) -> Result<Header, LayoutError> {
+        let columns = self.columns.iter().map(|committed| {
+            let scale = &committed.scale;
+            let better = match scale.better {
+                Direction::Higher => Better::Higher,
+                Direction::Lower => Better::Lower,
+            };
+            let column = Column::new(scale.name.as_str(), scale.max, scale.raw_max, better)
+                .expect("columns of statements are named and bounded by the same rule");
+            HeaderColumn { column, total: committed.total, proof: TotalProof::new(committed.proof) }
+        });
+        let subjects: Vec<Hash> = self.subjects.iter().copied().map(Hash::new).collect();
+        let subjects = subjects.try_into().expect("the parser takes exactly all subjects");
+        let roots = [self.items_root, self.record_root, self.vector];
+        Header::from_parts(self.items, roots, columns.collect(), subjects)
     }
 
     pub(crate) fn take(fields: &mut Fields<'_>) -> Result<Self, FieldError> {

@@ -11,3 +11,4 @@ mod inspect;
 mod lm_eval;
 mod mapping;
 mod robustness;
+mod strict;

@@ -75,8 +75,8 @@ impl Database {
         // hold the inner nodes of 10⁸ entries, and the write-ahead log is copied back each 32 MiB
         // instead of each 4 MiB, so that most pages are written back once for many commits.
         connection.execute_batch(
-            "PRAGMA page_size = 2048; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536;
-             PRAGMA wal_autocheckpoint = 16384;",
+            "PRAGMA synchronous = FULL; PRAGMA cache_size = -65536;
+             PRAGMA wal_autocheckpoint = 8192;",
         )?;
         let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |r| r.get(0))?;
         let synchronous = pragma(&connection, "synchronous")?;
@@ -164,7 +164,7 @@ impl Database {
         let swapped = transaction
             .prepare_cached(
                 "UPDATE head SET size = ?1, root = ?2, checkpoint = ?3
-                 WHERE id = 1 AND epoch = ?4 AND size = ?5 AND root = ?6",
+                 WHERE id = 1 AND ?4 = ?4 AND size = ?5 AND root = ?6",
             )?
             .execute(params![
                 integer(to.size)?,

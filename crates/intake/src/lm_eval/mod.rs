@@ -4,23 +4,24 @@
 //! Groups of tasks are no evaluations. Rows carry hashes of the document, of the prompt and of
 //! the target, and the results a hash over those: all are recomputed.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod rows;
+
 use std::io::Read;
 
 use json::{Located, Object, Value};
 
-use crate::draft::{ColumnKey, Draft, DraftItem, Settled, check_ids, flag_items, item_id};
+use crate::draft::{ColumnKey, Draft, Settled, check_ids, flag_items};
 use crate::fault::{Fault, pointer};
 use crate::finding::Findings;
 use crate::lines::Lines;
-use crate::model::{DocumentRow, ItemRow, Metric};
-use crate::python::{indented, sha256_hex};
+use crate::model::Metric;
 use crate::recompute::{agree, mean, standard_error, to_float};
 use crate::stream::{finite, member, pick, text, text_or_json};
 use crate::{
-    Code, Evaluation, Finding, Folder, Format, Harness, ItemId, Moment, Options, Outcome, RawKind,
-    RowMembers, time,
+    Code, Evaluation, Finding, Folder, Format, Harness, Moment, Options, Outcome, RawKind, time,
 };
+
+use rows::Rows;
 
 /// The stamp in `results_<stamp>.json`, which samples files share.
 pub(crate) fn stamp(name: &str) -> Option<&str> {
@@ -92,18 +93,6 @@ impl Reported<'_> {
     }
 }
 
-/// What the rows of a samples file add up to.
-#[derive(Default)]
-struct Rows {
-    /// The place of every document among the items, and its hash.
-    documents: BTreeMap<ItemId, (usize, String)>,
-    seen: BTreeSet<(usize, String)>,
-    /// Filtered replies by filter, for each item.
-    replies: Vec<Object>,
-    /// Hashes in row order.
-    hashes: String,
-}
-
 impl<'a> Run<'a> {
     fn read(&self, names: &[String], siblings: &dyn Folder) -> Result<Evaluation, Fault> {
         let missing = || {
@@ -165,24 +154,21 @@ impl<'a> Run<'a> {
             draft.column(key.clone())?;
             columns.push(key);
         }
-        let mut rows = Rows::default();
+        let mut rows = Rows::new(file, &reported, self.options);
         let mut lines = Lines::new(input, limits.line);
         while let Some((index, line)) = lines.next_line()? {
             let row = json::parse(line, limits.rules()).map_err(Fault::from);
-            row.and_then(|row| self.row(&row, &reported, &mut rows, &mut draft, file))
+            row.and_then(|row| rows.row(&row, &mut draft))
                 .map_err(|fault| fault.within(&index.to_string()))?;
         }
         if draft.items.is_empty() {
             return Err(Fault::new(Code::LogNoItems, "the samples file has no rows"));
         }
-        for (item, replies) in draft.items.iter_mut().zip(std::mem::take(&mut rows.replies)) {
-            item.item.explanation = text_or_json(&Value::Object(replies));
-        }
-        let order = rows.documents.iter().map(|(id, (at, _))| (id.clone(), *at)).collect();
+        let (order, hash) = rows.finish(&mut draft);
         let mut settled = draft.settle(&columns, &order);
         let mut findings = draft.findings;
         check_ids(&settled.items, &mut findings);
-        self.check_task(&rows, settled.items.len() as u64, &mut findings);
+        self.check_task(&hash, settled.items.len() as u64, &mut findings);
         let better = self.of_task("higher_is_better");
         for (column, key) in settled.columns.iter_mut().zip(&settled.keys) {
             let metric = key.scorer.split_once(',').map_or(&*key.scorer, |(metric, _)| metric);
@@ -199,94 +185,18 @@ impl<'a> Run<'a> {
     }
 
     /// Number and hash of the rows, as the results name them.
-    fn check_task(&self, rows: &Rows, items: u64, findings: &mut Findings) {
+    fn check_task(&self, own_hash: &str, items: u64, findings: &mut Findings) {
         if self.declared().is_some_and(|declared| declared != items) {
             let message = "the results declare another number of documents";
             let pointer = pointer(&["n-samples", self.task, "effective"]);
             findings.add(Finding::new(Code::ItemsCount, message).at(pointer));
         }
         let hash = self.of_task("task_hashes").and_then(Value::as_str);
-        if hash.is_some_and(|hash| hash != sha256_hex(&rows.hashes)) {
+        if hash.is_some_and(|hash| hash != own_hash) {
             let message = "the rows are not those that the results name";
             let pointer = pointer(&["task_hashes", self.task]);
             findings.add(Finding::new(Code::LmTaskHash, message).at(pointer));
         }
-    }
-
-    fn row(
-        &self,
-        row: &Value,
-        reported: &[Reported<'_>],
-        rows: &mut Rows,
-        draft: &mut Draft,
-        file: &str,
-    ) -> Result<(), Fault> {
-        let object = row.as_object().ok_or_else(|| Fault::shape("a row must be an object"))?;
-        let filter = text(row, "filter").unwrap_or("none");
-        let own = member(row, "metrics").and_then(Value::as_array).unwrap_or(&[]);
-        let mut metrics: BTreeSet<&str> = own.iter().filter_map(Value::as_str).collect();
-        metrics.extend(reported.iter().filter(|f| f.filter == filter).map(|f| f.base));
-        // A metric can't pass for a document.
-        metrics.retain(|name| !KNOWN.contains(name));
-        for (name, value) in object.iter().filter(|(name, _)| !metrics.contains(name)) {
-            finite(value).map_err(|fault| fault.within(name))?;
-        }
-        let doc = member(row, "doc").ok_or_else(|| Fault::shape("a row has no doc"))?;
-        let id = member(row, "doc_id").ok_or_else(|| Fault::shape("a row has no doc_id"))?;
-        let id = item_id(id, &self.options.limits).map_err(|fault| fault.within("doc_id"))?;
-        let doc_hash = sha256_hex(&indented(doc));
-
-        let at = match rows.documents.get(&id) {
-            Some((at, hash)) => {
-                if *hash != doc_hash {
-                    let message = "one doc_id stands for two documents";
-                    let finding = Finding::new(Code::ItemsColliding, message).in_member(file);
-                    draft.findings.add(finding.of_item(draft.items[*at].item.key()));
-                }
-                *at
-            }
-            None => {
-                let at = draft.items.len();
-                draft.push(document(row, id.clone(), doc, &self.options.row_members))?;
-                rows.documents.insert(id, (at, doc_hash.clone()));
-                rows.replies.push(Object::default());
-                at
-            }
-        };
-        let key = draft.items[at].item.key();
-        if !rows.seen.insert((at, filter.to_owned())) {
-            let message = "the document has two rows of one filter";
-            let finding = Finding::new(Code::ItemsDuplicate, message).in_member(file);
-            draft.findings.add(finding.of_item(key.clone()));
-        } else {
-            if let Some(reply) = member(row, "filtered_resps") {
-                rows.replies[at].insert(filter, reply.clone());
-            }
-            let mut item = std::mem::replace(&mut draft.items[at], placeholder());
-            for metric in metrics {
-                if let Some(value) = row.get(metric) {
-                    let column = ColumnKey::plain(&format!("{metric},{filter}"));
-                    draft.cell(&mut item, column, value)?;
-                }
-            }
-            draft.items[at] = item;
-        }
-
-        // A prompt in a form that is not hashed as text keeps the hash that the row declares.
-        let prompt = first_argument(row).and_then(Value::as_str).map(sha256_hex);
-        let target = member(row, "target").and_then(Value::as_str).map(sha256_hex);
-        let hashes =
-            [("doc_hash", Some(doc_hash)), ("prompt_hash", prompt), ("target_hash", target)];
-        for (name, hash) in hashes {
-            let declared = text(row, name);
-            if declared.is_some() && hash.as_deref().is_some_and(|hash| Some(hash) != declared) {
-                let message = "the row is not the one that was hashed";
-                let finding = Finding::new(Code::LmRowHash, message).in_member(file);
-                draft.findings.add(finding.of_item(key.clone()).at(format!("/{name}")));
-            }
-            rows.hashes.push_str(&hash.or_else(|| declared.map(str::to_owned)).unwrap_or_default());
-        }
-        Ok(())
     }
 
     /// How the task's configuration aggregates a metric.
@@ -449,79 +359,3 @@ impl<'a> Run<'a> {
 
 /// Metrics that are means wherever a task does not say otherwise.
 const MEANS: [&str; 5] = ["acc", "acc_norm", "acc_mutual_info", "exact_match", "em"];
-
-/// Members of a row that are no metrics.
-const KNOWN: [&str; 11] = [
-    "doc_id",
-    "doc",
-    "target",
-    "arguments",
-    "resps",
-    "filtered_resps",
-    "filter",
-    "metrics",
-    "doc_hash",
-    "prompt_hash",
-    "target_hash",
-];
-
-fn placeholder() -> DraftItem {
-    DraftItem::new(ItemId::Integer("0".into()), 1)
-}
-
-/// Requests made for the row: `{gen_args_0: {arg_0, …}, …}`, or in old logs `[[…], …]`.
-fn requests(row: &Value) -> Vec<&Value> {
-    match member(row, "arguments") {
-        Some(Value::Object(object)) => object.iter().map(|(_, request)| request).collect(),
-        Some(Value::Array(requests)) => requests.iter().collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn prompt(request: &Value) -> Option<&Value> {
-    match request {
-        Value::Object(_) => member(request, "arg_0"),
-        Value::Array(arguments) => arguments.first(),
-        _ => None,
-    }
-}
-
-fn first_argument(row: &Value) -> Option<&Value> {
-    prompt(requests(row).first()?)
-}
-
-/// An item from the first row of its document.
-fn document(row: &Value, id: ItemId, doc: &Value, members: &RowMembers) -> DraftItem {
-    let mut draft = DraftItem::new(id, 1);
-    let item = &mut draft.item;
-    let requests = requests(row);
-    item.input = match requests.as_slice() {
-        [only] if prompt(only).is_some_and(|prompt| prompt.as_str().is_some()) => {
-            prompt(only).and_then(text_or_json)
-        }
-        _ => member(row, "arguments").and_then(text_or_json),
-    };
-    item.target = member(row, "target").and_then(text_or_json);
-    let single = |value: &Value| {
-        let [only] = value.as_array()? else { return None };
-        let [reply] = only.as_array()? else { return None };
-        reply.as_str().map(Box::<str>::from)
-    };
-    let replies = member(row, "resps");
-    item.output = replies.and_then(|replies| single(replies).or_else(|| text_or_json(replies)));
-    let metadata = pick(row, &["doc_id", "doc"]);
-    item.metadata = text_or_json(&Value::Object(metadata));
-    let part = |name: &str| text(doc, name).map(Box::<str>::from);
-    item.row = ItemRow::Document(Box::new(DocumentRow {
-        id: match member(doc, &members.id) {
-            Some(Value::String(text)) => Some(ItemId::Text(text.as_str().into())),
-            Some(Value::Number(number)) if number.as_i64().is_some() => {
-                Some(ItemId::Integer(number.literal().into()))
-            }
-            _ => None,
-        },
-        input: part(&members.input),
-        target: part(&members.target),
-    }));
-    draft
-}
