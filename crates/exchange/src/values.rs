@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+pub use record::subject::SUBJECTS;
 use tlog::{Hash, InvalidHash};
 
 /// The id of a statement: SHA-256 of its payload bytes.
@@ -194,39 +195,6 @@ impl fmt::Display for Field {
         }
     }
 }
-
-/// The names of an evaluation's subjects, in the order in which every evaluation lists them.
-/// All are committed always, so that neither presence nor order tells anything.
-pub const SUBJECTS: [&str; 28] = [
-    "model",
-    "elicitation",
-    "environment",
-    "source",
-    "count:missing",
-    "count:invalidated",
-    "count:errored",
-    "count:limited",
-    "count:unscored",
-    "count:scored",
-    "flag:container.dead_bytes",
-    "flag:container.duplicate_member",
-    "flag:helm.trials",
-    "flag:items.count",
-    "flag:items.edited",
-    "flag:items.errored",
-    "flag:items.limited",
-    "flag:items.missing",
-    "flag:items.unscored",
-    "flag:lm.task_hash",
-    "flag:log.invalidated",
-    "flag:log.no_header",
-    "flag:log.no_results",
-    "flag:log.status",
-    "flag:log.updated",
-    "flag:metric.mismatch",
-    "flag:metric.not_recomputable",
-    "flag:scores.inexact",
-];
 
 /// One of [`SUBJECTS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
