@@ -34,7 +34,7 @@ pub struct Logged {
     pub inclusion: Inclusion,
 }
 
-/// A statement that is durable and not yet sent.
+/// A statement that is ready to be signed.
 #[derive(Debug)]
 pub struct Prepared {
     id: StatementId,
@@ -122,9 +122,8 @@ impl<'a, E: Entropy> Session<'a, E> {
         self.send(prepared).await
     }
 
-    /// The first half of [`say`](Self::say): the statement as it will be signed. Number and
-    /// payload are durable on return, and its id is known, so that what it rests on can be made
-    /// durable under that id before anything leaves the machine.
+    /// The first half of [`say`](Self::say): the statement as it will be signed, so that what it
+    /// rests on can be made durable under its id first. Nothing is written or sent yet.
     pub async fn prepare(&mut self, predicate: Predicate) -> Result<Prepared, SessionError> {
         self.connection.refresh().await?;
         self.keep_trusted()?;
@@ -141,12 +140,13 @@ impl<'a, E: Entropy> Session<'a, E> {
         let payload = Statement::new(common, predicate)?.to_payload();
         let id = StatementId::of(&payload);
         scope.pending = Some(payload);
-        self.vault.put_scope(&scope, &mut self.entropy)?;
         Ok(Prepared { id, scope })
     }
 
-    /// The second half of [`say`](Self::say).
+    /// The second half of [`say`](Self::say). Number and payload are durable before the signature
+    /// exists, so a crash at any moment leads to the very same envelope.
     pub async fn send(&mut self, prepared: Prepared) -> Result<Logged, SessionError> {
+        self.vault.put_scope(&prepared.scope, &mut self.entropy)?;
         self.submit(prepared.scope).await
     }
 

@@ -225,3 +225,26 @@ impl Findings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_declared_in_the_order_of_their_texts() {
+        let texts: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert!(texts.is_sorted() && Code::ALL.is_sorted());
+        assert!(Code::ALL.iter().all(|code| !code.advice().is_empty()));
+    }
+
+    #[test]
+    fn findings_are_kept_up_to_a_limit_and_all_are_counted() {
+        let mut findings = Findings::default();
+        for _ in 0..1_000 {
+            findings.add(Finding::new(Code::ItemsName, "a name"));
+        }
+        findings.set(Code::LogStatus, 0);
+        assert_eq!((findings.list.len(), findings.flags[&Code::ItemsName]), (200, 1_000));
+        assert!(!findings.flags.contains_key(&Code::LogStatus));
+    }
+}

@@ -355,7 +355,7 @@ impl Evaluation {
         counts
     }
 
-    /// 0 or 1; see [`Import::exit`].
+    /// 0 or 1; see [`Import::exit`](crate::Import::exit).
     pub fn exit(&self, flag_mismatch: bool) -> u8 {
         use crate::Weight;
         let ended_badly = self.flags.contains_key(&Code::LogStatus);

@@ -100,7 +100,7 @@ impl<R: Read> Member<'_, R> {
         };
         match packed.fill_buf() {
             Ok([]) => {}
-            Ok(_) => {}
+            Ok(_) => return Err(Fault::broken("packed bytes follow the end of a member")),
             Err(error) => return Err(unreadable(error)),
         }
         // What the archive lacks at its end is no packed byte that was left over.

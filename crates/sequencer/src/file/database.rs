@@ -164,7 +164,7 @@ impl Database {
         let swapped = transaction
             .prepare_cached(
                 "UPDATE head SET size = ?1, root = ?2, checkpoint = ?3
-                 WHERE id = 1 AND ?4 = ?4 AND size = ?5 AND root = ?6",
+                 WHERE id = 1 AND epoch = ?4 AND size = ?5 AND root = ?6",
             )?
             .execute(params![
                 integer(to.size)?,

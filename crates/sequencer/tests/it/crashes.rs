@@ -4,29 +4,47 @@
 //! extend every signed head that left the process, and have the data of its own head. Then all
 //! callers send their entries again; the log must end as if nothing had happened.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use sequencer::fault::{Failpoints, Fault, Faulty};
-use sequencer::{Answer, Entry, Fatal, FileStore, Log, MemoryStore, OpenError, Snapshot, Store};
+use sequencer::{
+    Answer, Entry, Fatal, FileStore, Log, MemoryStore, OpenError, Reader, Snapshot, Store,
+};
 use tempfile::TempDir;
-use tlog::SignedCheckpoint;
+use tlog::{SignedCheckpoint, TreeHead};
 
 use crate::support::{
     Naive, append, copy_folder, entries, entry, files_below, signing_key, verifier,
 };
 
-/// What has left the process: answers, each with a signed head.
+/// What has left the process: answers, each with a signed head, and heads shown to readers.
 #[derive(Debug, Clone, Default)]
-struct Seen(Arc<Mutex<Vec<Answer>>>);
+struct Gone {
+    answers: Vec<Answer>,
+    heads: BTreeSet<TreeHead>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Seen(Arc<Mutex<Gone>>);
 
 impl Seen {
     fn add(&self, answers: Vec<Answer>) {
-        self.0.lock().unwrap().extend(answers);
+        let mut gone = self.0.lock().unwrap();
+        gone.heads.extend(answers.iter().map(|answer| answer.head));
+        gone.answers.extend(answers);
     }
 
-    fn copy(&self) -> Vec<Answer> {
+    fn watch(&self, reader: &Reader) {
+        let seen = self.clone();
+        reader.on_publish(Box::new(move |head| {
+            seen.0.lock().unwrap().heads.insert(*head);
+        }));
+    }
+
+    fn copy(&self) -> Gone {
         self.0.lock().unwrap().clone()
     }
 }
@@ -63,6 +81,7 @@ fn run<S: Store>(store: S, base: u64, seen: &Seen) -> Result<(), Stopped> {
         Err(OpenError::Store(_)) => return Err(Stopped::AtOpen),
         Err(error) => panic!("a fault at open is an error of the store, not: {error}"),
     };
+    seen.watch(&log.reader());
     for batch in batches(base) {
         match log.step(&batch) {
             Ok(answers) => seen.add(answers.into_iter().map(Result::unwrap).collect()),
@@ -77,19 +96,19 @@ fn run<S: Store>(store: S, base: u64, seen: &Seen) -> Result<(), Stopped> {
 }
 
 /// Nothing acknowledged is lost, nothing signed is contradicted.
-fn assert_extends(snapshot: &Snapshot, naive: &Naive, seen: &[Answer], place: &str) {
+fn assert_extends(snapshot: &Snapshot, naive: &Naive, seen: &Gone, place: &str) {
     let head = snapshot.head();
-    for answer in seen {
+    for answer in &seen.answers {
         assert_eq!(snapshot.leaf(answer.index).unwrap(), answer.leaf, "{place}: lost");
         let signed = SignedCheckpoint::open(&answer.checkpoint, &verifier()).unwrap();
         assert_eq!(*signed.head(), answer.head, "{place}");
         assert_eq!(naive.head(answer.head.size), answer.head, "{place}: signed without its data");
     }
-    let heads: std::collections::BTreeSet<_> = seen.iter().map(|answer| answer.head).collect();
-    for old in heads {
+    for old in &seen.heads {
+        assert_eq!(naive.head(old.size), *old, "{place}: published without its data");
         assert!(old.size <= head.size, "{place}: a signed head is beyond the log");
         let proof = snapshot.consistency(old.size, head.size).unwrap();
-        tlog::verify_consistency(&old, &head, &proof).expect(place);
+        tlog::verify_consistency(old, &head, &proof).expect(place);
     }
     for index in (0..head.size).rev().take(30) {
         assert_eq!(snapshot.entry(index).unwrap(), naive.entries[index as usize], "{place}");
@@ -97,7 +116,7 @@ fn assert_extends(snapshot: &Snapshot, naive: &Naive, seen: &[Answer], place: &s
 }
 
 /// Opens what a fault left behind, checks it, sends everything again and checks the end.
-fn recover<S: Store>(store: S, base: u64, naive: &Naive, seen: &[Answer], place: &str) {
+fn recover<S: Store>(store: S, base: u64, naive: &Naive, seen: &Gone, place: &str) {
     let mut log =
         Log::open(store, signing_key()).unwrap_or_else(|error| panic!("{place}: {error}"));
     assert_extends(&log.reader().snapshot(), naive, seen, place);
@@ -165,6 +184,7 @@ fn crash_at_any_two_steps_loses_nothing() {
     let (store, naive) = (memory_base(base), Naive::of(0..base + new));
     let short = |store: Faulty<MemoryStore>, seen: &Seen| -> bool {
         let Ok(mut log) = Log::open(store, signing_key()) else { return false };
+        seen.watch(&log.reader());
         for batch in [entries(base..base + 4), entries(base + 4..base + new)] {
             let Ok(answers) = log.step(&batch) else { return false };
             seen.add(answers.into_iter().map(Result::unwrap).collect());
@@ -208,7 +228,7 @@ fn log_whose_creation_crashed_is_created_or_opened_later() {
             }
             created => created.unwrap(),
         };
-        assert_eq!(log.reader().head(), tlog::TreeHead::EMPTY);
+        assert_eq!(log.reader().head(), TreeHead::EMPTY);
     }
 }
 
@@ -216,7 +236,7 @@ fn log_whose_creation_crashed_is_created_or_opened_later() {
 struct Image {
     place: String,
     folder: TempDir,
-    seen: Vec<Answer>,
+    seen: Gone,
 }
 
 fn file_base(base: u64) -> TempDir {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sequencer::fault::{Failpoints, Fault, Faulty};
 use sequencer::{
-    Admission, AppendError, Appended, Depth, Entry, Fatal, Handle, History, Limits, Log,
+    Admission, AppendError, Appended, Depth, Entry, Fatal, FileStore, Handle, History, Limits, Log,
     MemoryStore, Refusal, Sequencer,
 };
 
@@ -86,6 +86,25 @@ fn every_caller_gets_its_own_proof() {
         naive.push(&bytes.unwrap());
     }
     naive.assert_equals(&reader.snapshot(), 50);
+}
+
+#[test]
+fn file_store_is_closed_when_the_writer_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..3 {
+        let log = match FileStore::open(folder.path()) {
+            Ok(store) => Log::open(store, signing_key()),
+            Err(_) => Log::create(FileStore::create(folder.path()).unwrap(), signing_key()),
+        };
+        let (handle, writer) = Sequencer::start(log.unwrap(), Limits::default());
+        let answers: Vec<_> =
+            (0..100).map(|n| send(&handle, entry(100 * round + n)).unwrap()).collect();
+        handle.stop();
+        writer.join().unwrap().unwrap();
+        for (index, answer) in (100 * round..).zip(answers) {
+            assert_eq!(answer.try_recv().unwrap().unwrap().index, index);
+        }
+    }
 }
 
 #[test]

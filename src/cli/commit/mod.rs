@@ -1,20 +1,22 @@
 //! `countersign commit`: an evaluation log becomes an attestation in a log.
 
+mod columns;
+mod items;
+mod kept;
+
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use client::{
-    BundleMaker, Entropy as _, Inclusion, Session, SystemEntropy, VaultItem, VaultRecord, files,
-};
+use client::{BundleMaker, Entropy as _, Inclusion, Session, SystemEntropy, VaultRecord, files};
 use exchange::predicate::{Evaluation as EvaluationPredicate, Intent, Predicate, Program};
 use exchange::{StatementId, Timestamp, Word};
-use intake::{ColumnValues, Evaluation, MappingRule, map_rows, rows_from_log};
-use record::column::{Better, Column};
+use intake::Evaluation;
+use record::column::Column;
 use record::commit::{Declared, ItemValues, Record, RecordBuilder};
 use record::context::Context;
-use record::items::{AgreedItems, ItemKey, ItemsFile};
+use record::items::{AgreedItems, ItemKey};
 use record::secret::RecordSecret;
-use record::subject::{Flag, Flags, SUBJECTS};
+use record::subject::{Flags, SUBJECTS};
 use tlog::{Hash, SigningKey};
 use zeroize::Zeroizing;
 
@@ -22,6 +24,8 @@ use super::evaluation_log::{self, LogOptions};
 use super::output::{Failure, Report};
 use super::party::{LogArguments, PartyArguments};
 use super::progress;
+use items::Items;
+pub(super) use kept::item_values;
 
 /// Commit to an evaluation: import its log, record it in the vault, and put the attestation into
 /// the log.
@@ -75,7 +79,7 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
     let evaluation = evaluation_log::select(&import, &arguments.file, arguments.task.as_deref())?;
     check_sound(arguments, evaluation, options.flag_mismatch)?;
     let source = evaluation_log::source_digest(&arguments.file, evaluation)?;
-    let (columns, left_out) = choose_columns(&arguments.columns, evaluation)?;
+    let (columns, left_out) = columns::choose(&arguments.columns, evaluation)?;
     let items = Items::of(arguments.items.as_deref(), evaluation)?;
 
     let log_key = arguments.log.key()?;
@@ -114,7 +118,7 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
         item_key: Zeroizing::new(*item_key.as_bytes()),
         items_file: items.file.to_jsonl(),
         epochs: items.epochs,
-        items: values.iter().map(|item| vault_item(item.as_ref(), &columns)).collect(),
+        items: values.iter().map(|item| kept::vault_item(item.as_ref(), &columns)).collect(),
         subjects: SUBJECTS
             .iter()
             .map(|name| (*name).to_owned())
@@ -163,147 +167,6 @@ fn check_sound(
         return Err(Failure::new(format!("{file} holds no items")));
     }
     Ok(())
-}
-
-/// The columns to commit to with their scales, and the names of those left out.
-fn choose_columns(
-    specified: &[String],
-    evaluation: &Evaluation,
-) -> Result<(Vec<Column>, Vec<String>), Failure> {
-    let better = |column: &intake::Column| match column.higher_is_better {
-        Some(false) => Better::Lower,
-        _ => Better::Higher,
-    };
-    let mut columns = Vec::new();
-    let mut left_out = Vec::new();
-    for column in &evaluation.columns {
-        let scale = if specified.is_empty() {
-            match column.values {
-                ColumnValues::Binary => Some((1, 1)),
-                ColumnValues::Graded => Some((2, 1)),
-                _ => None,
-            }
-        } else {
-            specified.iter().find_map(|text| scale_of(text, &column.name))
-        };
-        match scale {
-            Some((max, raw_max)) => columns.push(
-                Column::new(&column.name, max, raw_max, better(column)).map_err(Failure::new)?,
-            ),
-            None => left_out.push(column.name.clone()),
-        }
-    }
-    let unused = specified
-        .iter()
-        .find(|text| !evaluation.columns.iter().any(|c| scale_of(text, &c.name).is_some()));
-    let names =
-        || evaluation.columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
-    if let Some(text) = unused {
-        return Err(Failure::new(format!("--column {text} names no column of the log"))
-            .next(format!("write NAME:MAX or NAME:MAX:RAW_MAX with one of: {}", names())));
-    }
-    if columns.is_empty() {
-        return Err(Failure::new("no score column has a scale that is plain from its values")
-            .next(format!(
-                "say the scale with --column NAME:MAX[:RAW_MAX]; there is: {}",
-                names()
-            )));
-    }
-    Ok((columns, left_out))
-}
-
-/// `NAME:MAX` or `NAME:MAX:RAW_MAX` for this very name, which may hold colons itself.
-fn scale_of(text: &str, name: &str) -> Option<(u64, u64)> {
-    let scale = text.strip_prefix(name)?.strip_prefix(':')?;
-    match scale.split_once(':') {
-        Some((max, raw_max)) => Some((max.parse().ok()?, raw_max.parse().ok()?)),
-        None => {
-            let max = scale.parse().ok()?;
-            Some((max, max))
-        }
-    }
-}
-
-/// The items that the record is about, and where each sample of the log belongs.
-struct Items {
-    file: ItemsFile,
-    epochs: u64,
-    /// For each item of the evaluation its row and epoch.
-    places: Vec<intake::Place>,
-    flags: Flags,
-}
-
-impl Items {
-    fn of(path: Option<&Path>, evaluation: &Evaluation) -> Result<Self, Failure> {
-        let declared = evaluation.epochs.unwrap_or(1);
-        let epochs = evaluation.items.iter().map(|item| item.epoch).fold(declared, u64::max);
-        let (file, rule) = match path {
-            Some(path) => (super::import::read_items_file(path)?, MappingRule::default()),
-            None => {
-                let rows = rows_from_log(evaluation).map_err(unmapped)?;
-                let rows = rows.into_iter().map(|row| (row.id, row.input, row.target));
-                let rule =
-                    MappingRule { integer_ids: true, structured: true, ..MappingRule::default() };
-                (ItemsFile::from_rows(rows).map_err(Failure::new)?, rule)
-            }
-        };
-        let rows = super::import::rows(&file);
-        let mapping = map_rows(evaluation, &rows, epochs, rule).map_err(unmapped)?;
-        Ok(Self { file, epochs, places: mapping.places, flags: flags(evaluation) })
-    }
-
-    /// What the log says about each agreed item, in record order.
-    fn values(
-        &self,
-        evaluation: &Evaluation,
-        columns: &[Column],
-        agreed: &AgreedItems,
-    ) -> Vec<Option<ItemValues>> {
-        let wanted: Vec<usize> =
-            columns.iter().filter_map(|column| evaluation.column(column.name())).collect();
-        let samples: std::collections::BTreeMap<intake::Place, usize> =
-            self.places.iter().copied().zip(0..).collect();
-        agreed
-            .items()
-            .iter()
-            .map(|item| {
-                let place = intake::Place { row: item.row, epoch: item.epoch };
-                let sample = &evaluation.items[*samples.get(&place)?];
-                let text = |part: &Option<Box<str>>| part.as_deref().map(str::to_owned);
-                let score = |column: &usize| {
-                    sample.scores[*column].as_ref().map(|raw| raw.literal().to_owned())
-                };
-                Some(ItemValues {
-                    invalidated: sample.invalidated,
-                    errored: sample.errored,
-                    limited: sample.limited,
-                    input: text(&sample.input),
-                    target: text(&sample.target),
-                    output: text(&sample.output),
-                    explanation: text(&sample.explanation),
-                    metadata: text(&sample.metadata),
-                    scores: wanted.iter().map(score).collect(),
-                })
-            })
-            .collect()
-    }
-}
-
-fn unmapped(error: intake::MappingError) -> Failure {
-    let findings: Vec<String> = error.findings.iter().take(5).map(|f| format!("\n  {f}")).collect();
-    Failure::bad(format!("{error}{}", findings.concat()))
-        .next("commit to the log that belongs to these items, or leave --items out")
-}
-
-/// The importer's flags that a record commits to; those it counts itself are left to it.
-fn flags(evaluation: &Evaluation) -> Flags {
-    let mut flags = Flags::default();
-    for (code, count) in &evaluation.flags {
-        if let Some(flag) = Flag::from_code(code.as_str()).filter(|flag| !flag.counted()) {
-            flags.set(flag, *count);
-        }
-    }
-    flags
 }
 
 fn declared(evaluation: &Evaluation, source: Hash, flags: Flags) -> Declared {
@@ -368,54 +231,6 @@ fn hour(unix: Option<i64>) -> Result<Timestamp, Failure> {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let seconds = unix.and_then(|unix| u64::try_from(unix).ok()).unwrap_or_else(now);
     Timestamp::from_unix(seconds - seconds % 3_600).map_err(Failure::new)
-}
-
-/// The values of one item as the vault keeps them: text fields by name, and the marks that
-/// decide its status. A missing item has the mark `missing` alone.
-pub(super) fn vault_item(values: Option<&ItemValues>, columns: &[Column]) -> VaultItem {
-    let Some(values) = values else { return vec![("missing".to_owned(), Vec::new())] };
-    let marks = [
-        ("invalidated", values.invalidated),
-        ("errored", values.errored),
-        ("limited", values.limited),
-    ];
-    let texts = [
-        ("input", &values.input),
-        ("target", &values.target),
-        ("output", &values.output),
-        ("explanation", &values.explanation),
-        ("metadata", &values.metadata),
-    ];
-    let scores = columns.iter().map(Column::field).zip(&values.scores);
-    let marks = marks.into_iter().filter(|(_, set)| *set).map(|(n, _)| (n.to_owned(), Vec::new()));
-    let texts = texts.into_iter().map(|(name, text)| (name.to_owned(), text));
-    marks
-        .chain(
-            texts
-                .chain(scores)
-                .filter_map(|(name, text)| Some((name, text.as_ref()?.clone().into_bytes()))),
-        )
-        .collect()
-}
-
-/// The inverse of [`vault_item`]; `None` for a missing item.
-pub(super) fn item_values(item: &VaultItem, columns: &[Column]) -> Option<ItemValues> {
-    let bytes = |name: &str| item.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes);
-    let text = |name: &str| bytes(name).map(|b| String::from_utf8_lossy(b).into_owned());
-    if bytes("missing").is_some() {
-        return None;
-    }
-    Some(ItemValues {
-        invalidated: bytes("invalidated").is_some(),
-        errored: bytes("errored").is_some(),
-        limited: bytes("limited").is_some(),
-        input: text("input"),
-        target: text("target"),
-        output: text("output"),
-        explanation: text("explanation"),
-        metadata: text("metadata"),
-        scores: columns.iter().map(|column| text(&column.field())).collect(),
-    })
 }
 
 fn default_out(file: &Path) -> PathBuf {
