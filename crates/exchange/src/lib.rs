@@ -16,6 +16,7 @@ pub mod predicate;
 mod read;
 mod reason;
 mod registry;
+mod sealed;
 mod state;
 mod statement;
 mod time;
@@ -29,6 +30,7 @@ pub use envelope::{
 pub use predicate::{Kind, Predicate};
 pub use reason::{Code, Reason, Refusal};
 pub use registry::{HeldKey, Party, PartyNumber, Registry, Standing, VerifiedStatement};
+pub use sealed::{NotTheEnvelope, associated_data, check_envelope};
 pub use state::{History, Replayed, State};
 pub use statement::{Common, STATEMENT_TYPE, SignedStatement, Statement};
 pub use time::{InvalidTime, Timestamp};

@@ -1,0 +1,149 @@
+//! The associated data of a sealed envelope: the part that everybody can check against the
+//! statement that names it (`docs/protocol.md`, "Envelopes").
+//!
+//! ```text
+//! artifact = aad ‖ lp(enc) ‖ u32 length ‖ ciphertext
+//! aad      = L(envelope) ‖ u8 suite ‖ lp(origin) ‖ agreement id ‖ record id ‖ lp(sender)
+//!            ‖ lp(reader) ‖ lp(reader key id) ‖ u32 padded length
+//! ```
+
+use crate::bytes::{label, push_prefixed};
+use crate::predicate::SealedEnvelope;
+use crate::statement::Common;
+use crate::values::StatementId;
+
+/// Bytes of `enc` by suite: X25519, X-Wing.
+const ENC: [(u8, usize); 2] = [(1, 32), (2, 1120)];
+
+/// The cipher's tag.
+const TAG: u64 = 16;
+
+/// Why an artifact is not the envelope that a statement names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotTheEnvelope {
+    /// Its associated data names another log, record, sender, reader, key or length.
+    #[error("the envelope's associated data is not what the statement says")]
+    AssociatedData,
+    /// The parts behind it don't have the lengths that suite and padding call for.
+    #[error("the envelope's parts have wrong lengths")]
+    Lengths,
+}
+
+/// The associated data of an envelope about `record`, under a suite.
+pub fn associated_data(
+    common: &Common,
+    record: &StatementId,
+    envelope: &SealedEnvelope,
+    suite: u8,
+) -> Vec<u8> {
+    let mut aad = label("envelope");
+    aad.push(suite);
+    push_prefixed(&mut aad, common.origin.as_str());
+    aad.extend_from_slice(common.exchange.unwrap_or(StatementId::ZERO).as_bytes());
+    aad.extend_from_slice(record.as_bytes());
+    push_prefixed(&mut aad, common.signer.as_str());
+    push_prefixed(&mut aad, envelope.reader.as_str());
+    push_prefixed(&mut aad, &hex::encode(envelope.key.as_bytes()));
+    let padded = u32::try_from(envelope.padded).expect("buckets are at most 65 MiB");
+    aad.extend_from_slice(&padded.to_be_bytes());
+    aad
+}
+
+/// Checks what anyone can: the artifact is sealed for this place, sender and reader.
+pub fn check_envelope(
+    common: &Common,
+    record: &StatementId,
+    envelope: &SealedEnvelope,
+    artifact: &[u8],
+) -> Result<(), NotTheEnvelope> {
+    for (suite, enc) in ENC {
+        let aad = associated_data(common, record, envelope, suite);
+        let Some(rest) = artifact.strip_prefix(aad.as_slice()) else { continue };
+        let length = envelope.padded + TAG;
+        let mut frame = Vec::with_capacity(2 + enc + 4);
+        frame.extend_from_slice(&u16::try_from(enc).unwrap_or(u16::MAX).to_be_bytes());
+        let holds = rest.starts_with(&frame)
+            && rest.get(2 + enc..2 + enc + 4).is_some_and(|bytes| {
+                u64::from(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])) == length
+            })
+            && rest.len() as u64 == (2 + enc + 4) as u64 + length;
+        return if holds { Ok(()) } else { Err(NotTheEnvelope::Lengths) };
+    }
+    Err(NotTheEnvelope::AssociatedData)
+}
+
+#[cfg(test)]
+mod tests {
+    use tlog::{Hash, KeyName, TreeHead};
+
+    use super::*;
+    use crate::predicate::SealingKeyId;
+
+    fn scene() -> (Common, StatementId, SealedEnvelope) {
+        let name = |text| KeyName::parse(text).unwrap();
+        let common = Common {
+            origin: name("log.example/one"),
+            exchange: None,
+            signer: name("lab-a.example"),
+            number: 3,
+            previous: None,
+            seen: TreeHead::EMPTY,
+        };
+        let envelope = SealedEnvelope {
+            digest: Hash::new([1; 32]),
+            reader: name("lab-b.example"),
+            key: SealingKeyId::new([2; 8]),
+            padded: 1024,
+        };
+        (common, StatementId::new([7; 32]), envelope)
+    }
+
+    /// Written out by hand, so that it does not share the code under test.
+    fn artifact(suite: u8, enc: usize) -> Vec<u8> {
+        let mut bytes = b"countersign.v1/envelope\0".to_vec();
+        bytes.push(suite);
+        bytes.extend(b"\0\x0flog.example/one");
+        bytes.extend([0; 32]);
+        bytes.extend([7; 32]);
+        bytes.extend(b"\0\x0dlab-a.example\0\x0dlab-b.example\0\x100202020202020202");
+        bytes.extend([0, 0, 4, 0]);
+        bytes.extend((enc as u16).to_be_bytes());
+        bytes.extend(vec![9; enc]);
+        bytes.extend([0, 0, 4, 16]);
+        bytes.extend(vec![8; 1040]);
+        bytes
+    }
+
+    #[test]
+    fn takes_an_envelope_for_this_place_under_both_suites() {
+        let (common, record, envelope) = scene();
+        for (suite, enc) in [(1, 32), (2, 1120)] {
+            let bytes = artifact(suite, enc);
+            assert_eq!(check_envelope(&common, &record, &envelope, &bytes), Ok(()));
+        }
+    }
+
+    #[test]
+    fn refuses_an_envelope_for_another_place_or_of_another_length() {
+        let (common, record, envelope) = scene();
+        let good = artifact(1, 32);
+        let aad = good.len() - 32 - 2 - 4 - 1040;
+        for at in 0..aad {
+            let mut changed = good.clone();
+            changed[at] ^= 1;
+            let refused = check_envelope(&common, &record, &envelope, &changed);
+            assert!(refused.is_err(), "byte {at} of the associated data");
+        }
+        for cut in [0, 1, aad, aad + 1, aad + 34, good.len() - 1] {
+            let refused = check_envelope(&common, &record, &envelope, &good[..cut]);
+            assert!(refused.is_err(), "cut at {cut}");
+        }
+        let mut longer = good.clone();
+        longer.push(0);
+        let refused = check_envelope(&common, &record, &envelope, &longer);
+        assert_eq!(refused, Err(NotTheEnvelope::Lengths));
+        // The lengths of one suite under the number of the other.
+        let refused = check_envelope(&common, &record, &envelope, &artifact(2, 32));
+        assert_eq!(refused, Err(NotTheEnvelope::Lengths));
+    }
+}
