@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use indicatif::ProgressBar;
 use intake::{Evaluation, Folder, Import, Options, Outcome};
 use sha2::{Digest as _, Sha256};
 use tlog::Hash;
 
 use super::output::Failure;
+use super::progress::{self, Metered};
 
 /// What the user decides about logs that contradict themselves.
 #[derive(Debug, clap::Args)]
@@ -53,45 +55,63 @@ impl Folder for DiskFolder {
     }
 }
 
+/// A folder with a bar that moves as its files are read.
+struct Watched {
+    folder: DiskFolder,
+    bar: ProgressBar,
+}
+
+impl Folder for Watched {
+    fn names(&self) -> Vec<String> {
+        self.folder.names()
+    }
+
+    fn open(&self, name: &str) -> Option<Box<dyn Read + '_>> {
+        let file = self.folder.open(name)?;
+        let length = fs::metadata(self.folder.0.join(name)).map_or(0, |found| found.len());
+        self.bar.inc_length(length);
+        Some(Box::new(Metered::new(file, &self.bar)))
+    }
+}
+
 /// Reads the log at `path`: a file, or the folder of a run.
 pub(super) fn read(path: &Path, options: &Options) -> Result<Import, Failure> {
+    let wrong = |e: io::Error| Failure::new(format!("{}: {e}", path.display()));
+    let bar = progress::bytes("reading the log", 0);
+    let folder = |path: &Path| Watched { folder: DiskFolder(path.to_owned()), bar: bar.clone() };
     if path.is_dir() {
-        return Ok(intake::import_folder(&DiskFolder(path.to_owned()), options));
+        return Ok(intake::import_folder(&folder(path), options));
     }
-    let file = File::open(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
+    let file = File::open(path).map_err(wrong)?;
+    bar.inc_length(file.metadata().map_err(wrong)?.len());
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let folder = DiskFolder(path.parent().unwrap_or(Path::new(".")).to_owned());
-    Ok(intake::import(file, &name.unwrap_or_default(), &folder, options))
+    let beside = folder(path.parent().unwrap_or(Path::new(".")));
+    Ok(intake::import(Metered::new(file, &bar), &name.unwrap_or_default(), &beside, options))
 }
 
 /// The one evaluation that a command is about. Of several, `task` names it.
-pub(super) fn select<'a>(
-    import: &'a Import,
+pub(super) fn select(
+    import: Import,
     path: &Path,
     task: Option<&str>,
-) -> Result<&'a Evaluation, Failure> {
-    let named = |name: &str| {
-        import.evaluations().find(|evaluation| evaluation.name == name).ok_or_else(|| {
-            Failure::new(format!("{} has no task {name:?}", path.display())).next(format!(
-                "choose one of: {}",
-                import.evaluations().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ")
-            ))
-        })
-    };
+) -> Result<Evaluation, Failure> {
+    let names: Vec<String> = import.evaluations().map(|e| e.name.clone()).collect();
+    let mut outcomes = import.outcomes;
     if let Some(task) = task {
-        return named(task);
+        outcomes.retain(|outcome| outcome.evaluation().is_some_and(|e| e.name == task));
+        if outcomes.is_empty() {
+            return Err(Failure::new(format!("{} has no task {task:?}", path.display()))
+                .next(format!("choose one of: {}", names.join(", "))));
+        }
     }
-    match import.outcomes.as_slice() {
-        [Outcome::Read(evaluation)] => Ok(evaluation),
-        [Outcome::Refused(refusal)] => {
+    match (outcomes.pop(), outcomes.is_empty()) {
+        (Some(Outcome::Read(evaluation)), true) => Ok(*evaluation),
+        (Some(Outcome::Refused(refusal)), true) => {
             Err(Failure::new(format!("{}: {}: {}", path.display(), refusal.code, refusal.message))
                 .next(refusal.code.advice()))
         }
-        _ => {
-            let names: Vec<&str> = import.evaluations().map(|e| e.name.as_str()).collect();
-            Err(Failure::new(format!("{} holds several evaluations", path.display()))
-                .next(format!("choose one with --task: {}", names.join(", "))))
-        }
+        _ => Err(Failure::new(format!("{} holds several evaluations", path.display()))
+            .next(format!("choose one with --task: {}", names.join(", ")))),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use intake::{Evaluation, Import, MappingRule, Outcome, Row, Status, map_rows};
+use intake::{Evaluation, MappingRule, Outcome, Row, Status, map_rows};
 use json::Value;
 use record::items::ItemsFile;
 
 use super::evaluation_log::{self, LogOptions};
 use super::output::{Failure, Report, Verdict};
+use super::style::Stream;
 
 /// Read an evaluation log, recompute its figures from its items, and say what doesn't agree.
 ///
@@ -41,24 +42,32 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
             1 => Verdict::Bad,
             _ => Verdict::Unusable,
         });
-        let mut report = import.to_json();
-        texts.push(describe(path, &import));
-        if let Some(rows) = &rows {
-            for evaluation in import.evaluations() {
-                let (text, json, fits) = describe_mapping(evaluation, rows);
+        // One report for each evaluation in the file, in the file's order.
+        let of_file = match import.to_json() {
+            Value::Array(reports) => reports,
+            report => vec![report],
+        };
+        for (outcome, mut report) in import.outcomes.iter().zip(of_file) {
+            texts.push(describe(path, outcome, options.flag_mismatch));
+            let mapping = match (outcome, &rows) {
+                (Outcome::Read(evaluation), Some(rows)) => Some(describe_mapping(evaluation, rows)),
+                _ => None,
+            };
+            if let Value::Object(report) = &mut report {
+                report.insert("file", path.display().to_string());
+            }
+            if let Some((text, json, fits)) = mapping {
                 texts.push(text);
                 if let Value::Object(report) = &mut report {
                     report.insert("mapping", json);
                 }
-                if !fits {
-                    verdict = verdict.max(Verdict::Bad);
-                }
+                verdict = verdict.max(if fits { Verdict::Good } else { Verdict::Bad });
             }
+            reports.push(report);
         }
-        reports.push(report);
     }
     let json = if reports.len() == 1 { reports.remove(0) } else { Value::Array(reports) };
-    Ok(Report { text: texts.join("\n\n"), json, verdict })
+    Ok(Report { text: texts.join("\n"), json, verdict })
 }
 
 /// The items file at `path`.
@@ -100,26 +109,25 @@ fn describe_mapping(evaluation: &Evaluation, rows: &[Row]) -> (String, Value, bo
     }
 }
 
-fn describe(path: &Path, import: &Import) -> String {
-    let outcomes = import.outcomes.iter().map(|outcome| match outcome {
-        Outcome::Read(evaluation) => describe_evaluation(path, evaluation),
-        Outcome::Refused(refusal) => {
-            let mut text = format!("{}: refused: {}", path.display(), refusal.code);
-            text.push_str(&format!("\n  {}", refusal.message));
-            if let Some(member) = &refusal.member {
-                text.push_str(&format!("\n  in {member}"));
-            }
-            if let Some(pointer) = &refusal.pointer {
-                text.push_str(&format!(" at \"{pointer}\""));
-            }
-            text.push_str(&format!("\n  next: {}", refusal.code.advice()));
-            text
-        }
-    });
-    outcomes.collect::<Vec<_>>().join("\n")
+fn describe(path: &Path, outcome: &Outcome, flag_mismatch: bool) -> String {
+    let refusal = match outcome {
+        Outcome::Read(evaluation) => return describe_evaluation(path, evaluation, flag_mismatch),
+        Outcome::Refused(refusal) => refusal,
+    };
+    let refused = Stream::Out.red("refused");
+    let mut text = format!("{}: {refused}: {}", path.display(), refusal.code);
+    text.push_str(&format!("\n  {}", refusal.message));
+    if let Some(member) = &refusal.member {
+        text.push_str(&format!("\n  in {member}"));
+    }
+    if let Some(pointer) = &refusal.pointer {
+        text.push_str(&format!(" at \"{pointer}\""));
+    }
+    text.push_str(&format!("\n  next: {}", refusal.code.advice()));
+    text
 }
 
-fn describe_evaluation(path: &Path, evaluation: &Evaluation) -> String {
+fn describe_evaluation(path: &Path, evaluation: &Evaluation, flag_mismatch: bool) -> String {
     let version = evaluation.harness.version.as_deref().unwrap_or("of unknown version");
     let mut lines = vec![format!(
         "{}: {} ({} {version}), {} items",
@@ -158,5 +166,13 @@ fn describe_evaluation(path: &Path, evaluation: &Evaluation) -> String {
         let more = evaluation.findings.len() - 10;
         lines.push(format!("  … and {more} more findings; --json has them all"));
     }
+    let verdict = match (evaluation.exit(false), flag_mismatch) {
+        (0, _) => Stream::Out.green("agrees with itself"),
+        (_, true) if evaluation.exit(true) == 0 => {
+            "does not agree with itself, which its flags record".to_owned()
+        }
+        _ => Stream::Out.red("CONTRADICTS ITSELF"),
+    };
+    lines.push(format!("  verdict   it {verdict}"));
     lines.join("\n")
 }

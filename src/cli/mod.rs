@@ -4,17 +4,23 @@ mod commit;
 mod demo;
 mod evaluation_log;
 mod import;
+mod key;
 mod keygen;
+mod man;
 mod open;
 mod output;
 mod party;
+mod passphrase;
 mod progress;
 mod serve;
+mod style;
+mod vault;
 mod verify;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use output::{Failure, Report};
 
@@ -26,6 +32,10 @@ struct Arguments {
     /// Print one JSON document instead of text.
     #[arg(long, global = true)]
     json: bool,
+    /// When to colour the output: auto (on a terminal, unless NO_COLOR is set), always or never.
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    #[arg(hide_possible_values = true)]
+    color: style::When,
     #[command(subcommand)]
     command: Command,
 }
@@ -45,12 +55,15 @@ Exit codes: 0 good, 1 the verdict is bad, 2 usage or environment.";
 enum Command {
     Demo(demo::Arguments),
     Keygen(keygen::Arguments),
+    Key(key::Arguments),
+    Vault(vault::Arguments),
     Serve(serve::Arguments),
     Import(import::Arguments),
     Commit(commit::Arguments),
     Open(open::Arguments),
     Verify(verify::Arguments),
     Completions(Completions),
+    Man(man::Arguments),
 }
 
 /// Print completions for a shell.
@@ -65,17 +78,28 @@ struct Completions {
 
 /// Runs the command that the process was started with.
 pub(crate) fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let command = Arguments::command().color(style::choose(&words));
+    let parsed = command
+        .try_get_matches_from(&words)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
+        Ok(arguments) => arguments,
+        Err(error) => return output::misused(&error, words.iter().any(|word| word == "--json")),
+    };
     let as_json = arguments.json;
     let result = match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Keygen(arguments) => keygen::run(&arguments),
+        Command::Key(arguments) => key::run(&arguments),
+        Command::Vault(arguments) => vault::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments, as_json),
         Command::Import(arguments) => import::run(&arguments),
         Command::Commit(arguments) => commit::run(&arguments),
         Command::Open(arguments) => open::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Completions(arguments) => Ok(completions(&arguments)),
+        Command::Man(arguments) => man::run(&arguments, Arguments::command()),
     };
     output::finish(result, as_json)
 }

@@ -2,10 +2,12 @@
 //! exit code: 0 good, 1 the verdict is bad, 2 usage or environment.
 
 use std::fmt;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use json::Value;
+
+use super::style::Stream;
 
 /// What a finished command has to say.
 #[derive(Debug)]
@@ -127,9 +129,9 @@ pub(crate) fn finish(result: Result<Report, Failure>, as_json: bool) -> ExitCode
                 members.extend(failure.next.as_deref().map(|n| ("next", Value::from(n))));
                 let _ = writeln!(io::stdout(), "{}", json::object(members).to_text());
             }
-            let _ = writeln!(io::stderr(), "{}: {}", red("error"), failure.message);
+            let _ = writeln!(io::stderr(), "{}: {}", Stream::Err.red("error"), failure.message);
             if let Some(next) = failure.next {
-                let _ = writeln!(io::stderr(), "{}: {next}", bold("next"));
+                let _ = writeln!(io::stderr(), "{}: {next}", Stream::Err.bold("next"));
             }
             failure.verdict
         }
@@ -137,15 +139,22 @@ pub(crate) fn finish(result: Result<Report, Failure>, as_json: bool) -> ExitCode
     ExitCode::from(verdict as u8)
 }
 
-fn styled(code: &str, text: &str) -> String {
-    let plain = !io::stderr().is_terminal() || std::env::var_os("NO_COLOR").is_some();
-    if plain { text.to_owned() } else { format!("\u{1b}[{code}m{text}\u{1b}[0m") }
-}
-
-fn red(text: &str) -> String {
-    styled("31;1", text)
-}
-
-fn bold(text: &str) -> String {
-    styled("1", text)
+/// A command line that could not be understood: in words, as every other error, or as JSON. Help
+/// and version, which clap reports in the same way, are what was asked for.
+pub(crate) fn misused(error: &clap::Error, as_json: bool) -> ExitCode {
+    if as_json && error.use_stderr() {
+        let rendered = error.render().to_string();
+        let lines = rendered.lines().take_while(|line| !line.is_empty()).map(str::trim);
+        let problem = match error.kind() {
+            clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                "no command is given".to_owned()
+            }
+            _ => lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned(),
+        };
+        let next = "the same command with --help says how it is used";
+        let report = json::object([("error", problem.into()), ("next", next.into())]);
+        let _ = writeln!(io::stdout(), "{}", report.to_text());
+    }
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { Verdict::Unusable as u8 } else { 0 })
 }

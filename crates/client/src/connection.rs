@@ -17,6 +17,8 @@ use tlog::{
 use tokio_stream::StreamExt as _;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::address::Address;
+
 /// Establishing a connection; answers have deadlines of their own.
 const CONNECT: Duration = Duration::from_secs(10);
 /// One call, uploads included.
@@ -113,16 +115,21 @@ impl Connection {
     /// Connects and verifies the newest head. `trusted` is the note of the newest head verified
     /// in earlier sessions; without one, the first head seen is taken at the log's word.
     pub async fn open(
-        server: &str,
+        server: impl Into<Address>,
         key: VerifierKey,
         trusted: Option<&[u8]>,
     ) -> Result<Self, CallError> {
+        let address = server.into();
+        let server = address.url();
         let unreachable =
             |cause: String| CallError::Unreachable { server: server.to_owned(), cause };
-        let endpoint = Endpoint::from_shared(server.to_owned())
+        let mut endpoint = Endpoint::from_shared(server.to_owned())
             .map_err(|e| unreachable(format!("not an address such as http://host:port ({e})")))?
             .connect_timeout(CONNECT)
             .timeout(CALL);
+        if let Some(tls) = address.tls().map_err(|problem| unreachable(problem.to_owned()))? {
+            endpoint = endpoint.tls_config(tls.endpoint()).map_err(|e| unreachable(causes(&e)))?;
+        }
         let channel = endpoint.connect().await.map_err(|e| unreachable(causes(&e)))?;
         let mut log = LogServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER);
         let artifacts = ArtifactServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
@@ -243,11 +250,23 @@ impl Connection {
 
     /// Stores an artifact, and checks that the server names it as we do.
     pub async fn put_artifact(&mut self, bytes: &[u8]) -> Result<Hash, CallError> {
+        self.put_artifact_watched(bytes, |_| {}).await
+    }
+
+    /// As [`put_artifact`](Self::put_artifact); `sent` is told how many bytes the transport has
+    /// taken so far.
+    pub async fn put_artifact_watched(
+        &mut self,
+        bytes: &[u8],
+        sent: impl Fn(u64) + Send + 'static,
+    ) -> Result<Hash, CallError> {
         let digest = Hash::of(&[bytes]);
-        let chunks: Vec<_> = bytes
-            .chunks(CHUNK)
-            .map(|chunk| v1::PutArtifactRequest { chunk: Bytes::copy_from_slice(chunk) })
-            .collect();
+        let whole = Bytes::copy_from_slice(bytes);
+        let chunks = (0..whole.len()).step_by(CHUNK).map(move |at| {
+            let chunk = whole.slice(at..whole.len().min(at + CHUNK));
+            sent((at + chunk.len()) as u64);
+            v1::PutArtifactRequest { chunk }
+        });
         let answer = self.artifacts.put_artifact(tokio_stream::iter(chunks)).await;
         let answer = answer.map_err(|s| failed(&self.server, s))?.into_inner();
         if answer.digest != digest.as_bytes().as_slice() {

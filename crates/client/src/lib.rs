@@ -4,6 +4,7 @@
 //! What a log answers is checked against the pinned key and against the newest head verified
 //! before; what a party signs is durable before it is signed. Nothing here prints or asks.
 
+mod address;
 mod connection;
 mod entropy;
 pub mod files;
@@ -15,6 +16,7 @@ mod sealing;
 mod session;
 mod vault;
 
+pub use address::{Address, InvalidTls, Tls};
 pub use connection::{CallError, Connection, FalseAnswer, Inclusion};
 pub use entropy::{Entropy, SystemEntropy};
 pub use files::FileError;
@@ -22,7 +24,9 @@ pub use log_audit::{Finding, LogAudit, LogAuditError, audit_log};
 pub use log_files::{FetchError, Folder, Http, Keeping, LogFiles};
 pub use report::{BundleMaker, BundleProblem};
 pub use session::{Logged, Prepared, Session, SessionError};
+#[doc(hidden)]
+pub use vault::parsers;
 pub use vault::{
-    ContainerError, DocumentError, Party, Scope, Vault, VaultError, VaultItem, VaultKey,
-    VaultRecord,
+    ContainerError, DocumentError, Imported, Party, Scope, Vault, VaultError, VaultItem, VaultKey,
+    VaultKind, VaultRecord,
 };

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::RootCertStore;
 
+use crate::address::{self, Address};
 use crate::files;
 
 /// A file of the log could not be fetched. Says nothing about the log's honesty.
@@ -85,18 +88,33 @@ const DEADLINE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Http {
     prefix: String,
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Http {
-    /// The log below `prefix`, such as `http://127.0.0.1:7401/`.
-    pub fn new(prefix: &str) -> Result<Self, FetchError> {
+    /// The log below a prefix, such as `http://127.0.0.1:7401/`.
+    pub fn new(prefix: impl Into<Address>) -> Result<Self, FetchError> {
+        let address = prefix.into();
+        let prefix = address.url();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| FetchError { place: prefix.to_owned(), problem: e.to_string() })?;
-        let client = Client::builder(TokioExecutor::new()).build_http();
+        let wrong = |problem: String| FetchError { place: prefix.to_owned(), problem };
+        let tls = match address.tls().map_err(|e| wrong(e.to_owned()))? {
+            Some(tls) => tls.config(),
+            // For http: no authority is trusted, so https would end at the handshake.
+            None => {
+                address::trusting(RootCertStore::empty(), None).map_err(|e| wrong(e.to_string()))?
+            }
+        };
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let client = Client::builder(TokioExecutor::new()).build(connector);
         let prefix = format!("{}/", prefix.trim_end_matches('/'));
         Ok(Self { prefix, client, runtime })
     }

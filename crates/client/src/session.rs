@@ -5,6 +5,7 @@ use exchange::predicate::{self, Keys, Predicate, SealingKey};
 use exchange::{Common, Envelope, Refusal, Statement, StatementId};
 use tlog::{Hash, KeyName, SigningKey, VerifierKey};
 
+use crate::address::Address;
 use crate::connection::{CallError, Connection, Inclusion};
 use crate::vault::{Scope, Vault, VaultError};
 use crate::{Entropy, sealing};
@@ -60,7 +61,7 @@ impl<'a, E: Entropy> Session<'a, E> {
     /// Connects, verifies the newest head against the last one trusted, and sends again what an
     /// earlier session signed without getting an answer.
     pub async fn open(
-        server: &str,
+        server: impl Into<Address>,
         log: VerifierKey,
         key: &'a SigningKey,
         vault: &'a Vault,

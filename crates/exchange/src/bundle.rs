@@ -7,7 +7,9 @@
 //! from some leaf on.
 
 mod document;
+mod fault;
 mod verdict;
 
 pub use document::{Bundle, BundleError, BundleLeaf, MAX_BUNDLE};
-pub use verdict::{Attested, BundleFault, Opened, VectorState, Verdict};
+pub use fault::BundleFault;
+pub use verdict::{Attested, Opened, VectorState, Verdict};

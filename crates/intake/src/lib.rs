@@ -60,6 +60,8 @@ mod report;
 mod stream;
 mod time;
 
+#[doc(hidden)]
+pub use container::unpack;
 pub use detect::{import, import_folder};
 pub use fault::LimitPassed;
 pub use finding::{Code, Finding, Weight};

@@ -306,6 +306,8 @@ impl<R: Read> Reader<R> {
                 .position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f))
                 .unwrap_or(rest.len());
             if bytes.len() + plain > self.rules.string {
+                // Where the limit is passed, however the stream was cut into buffers.
+                self.at += self.rules.string.saturating_sub(bytes.len());
                 return Err(self.string_limit());
             }
             bytes.extend_from_slice(&rest[..plain]);

@@ -19,6 +19,13 @@ pub trait ArtifactStore: Send + Sync {
     /// Length in bytes; `None` if the artifact is not here.
     fn length(&self, digest: &Hash) -> Result<Option<u64>, ArtifactError>;
 
+    /// What is kept, in no order.
+    fn list(&self) -> Result<Vec<Stored>, ArtifactError>;
+
+    /// Removes an artifact; one that is not here is fine. It may be back after a power cut, so
+    /// this is for garbage, never for secrets.
+    fn remove(&self, digest: &Hash) -> Result<(), ArtifactError>;
+
     /// True if the artifact is here.
     fn has(&self, digest: &Hash) -> Result<bool, ArtifactError> {
         Ok(self.length(digest)?.is_some())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tlog::{Hash, MAX_ENTRY, TileKind, TilePath, TreeHead};
 
-use crate::artifact::ArtifactError;
+use crate::artifact::{ArtifactError, Stored};
 use crate::entry::{Leaf, StatementKey};
 use crate::store::{Commit, StagedBatch, Store, StoreError};
 
@@ -35,6 +35,7 @@ pub fn run<T: Subject>(subject: &mut T) {
     keeps_tiles_unchanged(subject);
     unstages_only_what_lies_below(subject);
     keeps_artifacts(subject);
+    lists_and_removes_artifacts(subject);
     refuses_artifacts_whole(subject);
 }
 
@@ -249,6 +250,32 @@ fn keeps_artifacts<T: Subject>(subject: &mut T) {
             });
         }
     });
+}
+
+fn lists_and_removes_artifacts<T: Subject>(subject: &mut T) {
+    let store = subject.fresh();
+    let artifacts = store.artifacts();
+    assert!(artifacts.list().expect(FINE).is_empty());
+    let mut kept: Vec<_> =
+        [&b"one"[..], b"two!", b""].iter().map(|bytes| artifacts.put(bytes).expect(FINE)).collect();
+    let mut unfinished = artifacts.begin(4).expect(FINE);
+    unfinished.write(b"half").expect(FINE);
+    let sorted = |mut list: Vec<Stored>| {
+        list.sort_by_key(|stored| stored.digest);
+        list
+    };
+    let listed = sorted(artifacts.list().expect(FINE));
+    assert_eq!(listed, sorted(kept.clone()), "an upload under way is no artifact");
+    drop(unfinished);
+
+    let gone = kept.remove(1);
+    artifacts.remove(&gone.digest).expect(FINE);
+    artifacts.remove(&gone.digest).expect("one that is not here is fine");
+    assert!(!artifacts.has(&gone.digest).expect(FINE));
+    let store = subject.reopen(store);
+    let artifacts = store.artifacts();
+    assert_eq!(sorted(artifacts.list().expect(FINE)), sorted(kept));
+    assert_eq!(artifacts.put(b"two!").expect("removed is not forbidden"), gone);
 }
 
 fn refuses_artifacts_whole<T: Subject>(subject: &mut T) {

@@ -12,7 +12,7 @@
 //! Partial tiles are not in it: their entries are in the staged batches.
 
 mod artifacts;
-mod database;
+pub(crate) mod database;
 mod durable;
 
 use std::fs::{self, File, TryLockError};

@@ -1,9 +1,18 @@
-//! Checks everything that a log stores against its signed root, and says what is wrong where.
+//! Checks everything that a log stores against its signed root, and says what is wrong where:
+//! [`check`] what an open log can read, [`StoppedLog`] every byte of a folder.
+
+mod folder;
+mod leaves;
+mod listing;
+mod rows;
+mod wal;
 
 use tlog::{TILE_WIDTH, TileKind, TilePath, tiles_of};
 
 use crate::entry::StatementKey;
 use crate::snapshot::{ReadError, Snapshot};
+
+pub use folder::{Checked, FolderFinding, Inspector, StoppedLog, Weight};
 
 /// Something stored that is not what the signed root says.
 #[derive(Debug, thiserror::Error)]

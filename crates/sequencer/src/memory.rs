@@ -167,6 +167,19 @@ impl ArtifactStore for MemoryStore {
     fn length(&self, digest: &Hash) -> Result<Option<u64>, ArtifactError> {
         Ok(self.read().artifacts.get(digest).map(|bytes| bytes.len() as u64))
     }
+
+    fn list(&self) -> Result<Vec<Stored>, ArtifactError> {
+        let stored = |(digest, bytes): (&Hash, &Arc<[u8]>)| Stored {
+            digest: *digest,
+            length: bytes.len() as u64,
+        };
+        Ok(self.read().artifacts.iter().map(stored).collect())
+    }
+
+    fn remove(&self, digest: &Hash) -> Result<(), ArtifactError> {
+        self.write().artifacts.remove(digest);
+        Ok(())
+    }
 }
 
 struct MemoryUpload {

@@ -8,6 +8,8 @@ use exchange::{Reason, Refusal, Registry, State, VerifiedStatement};
 use sequencer::{Admission, Entry};
 use tlog::{Hash, KeyName, PublicKey, VerifierKey};
 
+use crate::holdings::Holdings;
+
 /// The parties that the operator lets register, by name and key.
 #[derive(Debug, Clone, Default)]
 pub struct Admitted(BTreeSet<(KeyName, [u8; 32])>);
@@ -73,13 +75,15 @@ impl SharedRegistry {
 pub(crate) struct Gate {
     state: State,
     registry: SharedRegistry,
+    /// Told which artifacts stay, before anybody can learn that the statement is in the log.
+    holdings: Arc<Holdings>,
 }
 
 impl Gate {
     /// A gate in the state that the log's leaves lead to.
-    pub(crate) fn new(state: State) -> Self {
+    pub(crate) fn new(state: State, holdings: Arc<Holdings>) -> Self {
         let registry = SharedRegistry::new(Arc::clone(state.registry()));
-        Self { state, registry }
+        Self { state, registry, holdings }
     }
 
     pub(crate) fn registry(&self) -> SharedRegistry {
@@ -110,6 +114,7 @@ impl Admission for Gate {
         let verified = entry.content();
         self.state.check(index, verified, &Roots(history))?;
         self.state.apply(index, verified);
+        self.holdings.name(verified.statement());
         if matches!(verified.statement().predicate(), Predicate::Party(_)) {
             self.registry.publish(self.state.registry());
         }

@@ -5,12 +5,34 @@
 //! code. It has no files and no flags of its own.
 
 mod artifact_service;
+mod door;
 mod gate;
+mod guard;
+mod holdings;
 mod http;
+mod link;
 mod log_service;
+mod metered;
+mod metrics;
+mod peer;
+mod quota;
 mod serve;
 mod service;
+mod slots;
+mod status;
+mod tls;
+mod transport;
 
 pub use gate::Admitted;
-pub use serve::{ServeError, Shutdown, serve};
+pub use holdings::{Envelopes, Unnamed};
+/// Answers that need a snapshot and no service: for fuzzing, and no promise.
+#[doc(hidden)]
+pub use log_service::{inclusion, list};
+pub use metered::Metered;
+pub use metrics::Metrics;
+pub use peer::{Fingerprint, Identity, InvalidFingerprint, Peer, Roster};
+pub use quota::{Quotas, Rate};
+pub use serve::{Listeners, ServeError, Shutdown, serve, serve_on};
 pub use service::{Condition, OpenError, Queued, Service, Settings, Writer};
+pub use tls::{Pem, Tls, TlsError, install_provider};
+pub use transport::{Reading, Transport, TransportLimits};

@@ -1,6 +1,6 @@
 //! `LogService`: the log over gRPC.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -15,10 +15,13 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Request, Response, Status, Streaming};
-use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::Service;
+use crate::artifact_service::{peer, too_slow};
+use crate::peer::Peer;
 use crate::service::Queued;
+use crate::status;
+use crate::transport::TransportLimits;
 
 /// Entries of one answer together; with their proofs and framing it stays below 4 MiB.
 const PAGE_BYTES: usize = 3 << 20;
@@ -31,7 +34,11 @@ const IN_FLIGHT: usize = 512;
 
 /// The log over gRPC.
 #[derive(Debug, Clone)]
-pub(crate) struct LogApi(pub(crate) Arc<Service>);
+pub(crate) struct LogApi {
+    pub(crate) service: Arc<Service>,
+    /// Deadlines of streams.
+    pub(crate) limits: TransportLimits,
+}
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -41,12 +48,18 @@ impl v1::log_service_server::LogService for LogApi {
         &self,
         request: Request<v1::AppendRequest>,
     ) -> Result<Response<v1::AppendResponse>, Status> {
+        let peer = peer(&request)?;
         let request = request.into_inner();
         if request.wait_for() == v1::WaitFor::Witnessed {
             let message = "this log has no witnesses yet; use WAIT_FOR_COMMITTED";
-            return Err(Status::unimplemented(message));
+            return Err(status::plain(Code::Unimplemented, status::NOT_SUPPORTED, message));
         }
-        let answer = self.0.append(&request.envelope).await.map_err(|r| api::status(&r))?;
+        let queued = self.service.enqueue_from(&peer, &request.envelope).await;
+        let answer = match queued {
+            Ok(queued) => queued.wait().await,
+            Err(refusal) => Err(refusal),
+        };
+        let answer = answer.map_err(|r| status::of(&r))?;
         Ok(Response::new(appended(&answer)))
     }
 
@@ -58,7 +71,8 @@ impl v1::log_service_server::LogService for LogApi {
     ) -> Result<Response<Self::AppendStreamStream>, Status> {
         // Full when the caller does not read its answers: then its statements wait, too.
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-        tokio::spawn(append_all(Arc::clone(&self.0), request.into_inner(), sender));
+        let peer = peer(&request)?;
+        tokio::spawn(append_all(self.clone(), peer, request.into_inner(), sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -66,7 +80,7 @@ impl v1::log_service_server::LogService for LogApi {
         &self,
         _: Request<v1::GetCheckpointRequest>,
     ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
-        let checkpoint = Bytes::copy_from_slice(&self.0.reader().checkpoint());
+        let checkpoint = Bytes::copy_from_slice(&self.service.reader().checkpoint());
         Ok(Response::new(v1::GetCheckpointResponse { checkpoint }))
     }
 
@@ -75,7 +89,7 @@ impl v1::log_service_server::LogService for LogApi {
         request: Request<v1::GetInclusionProofRequest>,
     ) -> Result<Response<v1::GetInclusionProofResponse>, Status> {
         let request = request.into_inner();
-        let snapshot = self.0.reader().snapshot();
+        let snapshot = self.service.reader().snapshot();
         blocking(move || inclusion(&snapshot, &request)).await.map(Response::new)
     }
 
@@ -84,11 +98,11 @@ impl v1::log_service_server::LogService for LogApi {
         request: Request<v1::GetConsistencyProofRequest>,
     ) -> Result<Response<v1::GetConsistencyProofResponse>, Status> {
         let v1::GetConsistencyProofRequest { old_size, new_size } = request.into_inner();
-        let snapshot = self.0.reader().snapshot();
+        let snapshot = self.service.reader().snapshot();
         let new_size = if new_size == 0 { snapshot.size() } else { new_size };
         if old_size > new_size {
             let message = format!("must be at most the new size, {new_size}");
-            return Err(bad_field("old_size", message));
+            return Err(status::bad_field("old_size", message));
         }
         let proof = blocking(move || {
             let proof = snapshot.consistency(old_size, new_size);
@@ -102,7 +116,7 @@ impl v1::log_service_server::LogService for LogApi {
         request: Request<v1::ListEntriesRequest>,
     ) -> Result<Response<v1::ListEntriesResponse>, Status> {
         let v1::ListEntriesRequest { start, limit } = request.into_inner();
-        let snapshot = self.0.reader().snapshot();
+        let snapshot = self.service.reader().snapshot();
         blocking(move || list(&snapshot, start, limit)).await.map(Response::new)
     }
 
@@ -112,7 +126,7 @@ impl v1::log_service_server::LogService for LogApi {
         &self,
         _: Request<v1::WatchCheckpointsRequest>,
     ) -> Result<Response<Self::WatchCheckpointsStream>, Status> {
-        let service = Arc::clone(&self.0);
+        let service = Arc::clone(&self.service);
         let mut heads = service.heads();
         // So that the first answer comes at once.
         heads.mark_changed();
@@ -125,50 +139,108 @@ impl v1::log_service_server::LogService for LogApi {
     }
 }
 
-/// Queues statements in the order in which they come, answers in that order, and ends when the
-/// caller has no more or has gone.
+/// Queues statements in the order in which they come, answers in that order as soon as it can,
+/// and ends when the caller has no more, has gone, or is silent for too long.
 async fn append_all(
-    service: Arc<Service>,
+    api: LogApi,
+    peer: Peer,
     mut statements: Streaming<v1::AppendStreamRequest>,
-    answers: mpsc::Sender<Result<v1::AppendStreamResponse, Status>>,
+    answers: Answers,
 ) {
-    let mut waiting: VecDeque<Result<Queued, Refusal>> = VecDeque::new();
-    loop {
-        let may_take = waiting.len() < IN_FLIGHT;
-        let next = tokio::select! {
-            biased;
-            next = statements.next(), if may_take => next,
-            () = std::future::ready(()), if !may_take => {
-                if !answer_first(&mut waiting, &answers).await {
+    let mut waiting = Waiting::default();
+    let mut more = true;
+    while more || !waiting.0.is_empty() {
+        let may_take = more && waiting.0.len() < IN_FLIGHT;
+        tokio::select! {
+            next = tokio::time::timeout(api.limits.idle, statements.next()), if may_take => {
+                match next {
+                    Ok(Some(Ok(request))) => {
+                        let mut queued = api.service.enqueue_from(&peer, &request.envelope).await;
+                        if queued.as_ref().is_err_and(depends_on_earlier) && !waiting.0.is_empty() {
+                            // A registration or an intent may still be on its way.
+                            while !waiting.0.is_empty() {
+                                let answer = waiting.first().await;
+                                if !api.answer(&peer, &answers, Ok(answer)).await {
+                                    return;
+                                }
+                            }
+                            queued = api.service.enqueue_from(&peer, &request.envelope).await;
+                        }
+                        waiting.0.push_back(queued);
+                    }
+                    Ok(Some(Err(status))) => {
+                        // What is queued is answered first.
+                        while !waiting.0.is_empty() {
+                            let answer = waiting.first().await;
+                            if !api.answer(&peer, &answers, Ok(answer)).await {
+                                return;
+                            }
+                        }
+                        api.answer(&peer, &answers, Err(status::complete(&status))).await;
+                        return;
+                    }
+                    Ok(None) => more = false,
+                    Err(_) if waiting.0.is_empty() => {
+                        let silent = too_slow("the next statement", api.limits.idle);
+                        api.answer(&peer, &answers, Err(silent)).await;
+                        return;
+                    }
+                    Err(_) => {}
+                }
+            }
+            answer = waiting.first(), if !waiting.0.is_empty() => {
+                if !api.answer(&peer, &answers, Ok(answer)).await {
                     return;
                 }
-                continue;
             }
-        };
-        match next {
-            Some(Ok(request)) => {
-                let mut queued = service.enqueue(&request.envelope).await;
-                if queued.as_ref().is_err_and(depends_on_earlier) && !waiting.is_empty() {
-                    // A registration or an intent may still be on its way.
-                    while !waiting.is_empty() {
-                        if !answer_first(&mut waiting, &answers).await {
-                            return;
-                        }
-                    }
-                    queued = service.enqueue(&request.envelope).await;
-                }
-                waiting.push_back(queued);
-            }
-            Some(Err(status)) => {
-                let _ = answers.send(Err(status)).await;
-                return;
-            }
-            None => break,
         }
     }
-    while !waiting.is_empty() {
-        if !answer_first(&mut waiting, &answers).await {
-            return;
+}
+
+type Answers = mpsc::Sender<Result<v1::AppendStreamResponse, Status>>;
+
+/// Statements of one stream whose answers are still to come, the first one first.
+#[derive(Default)]
+struct Waiting(VecDeque<Result<Queued, Refusal>>);
+
+impl Waiting {
+    /// What became of the first one, which is taken out. Dropped before its end this loses
+    /// nothing. With nothing waiting it never ends.
+    async fn first(&mut self) -> Result<Answer, Refusal> {
+        let answer = match self.0.front_mut() {
+            Some(Ok(queued)) => queued.answer().await,
+            Some(Err(refusal)) => Err(refusal.clone()),
+            None => std::future::pending().await,
+        };
+        self.0.pop_front();
+        answer
+    }
+}
+
+impl LogApi {
+    /// False if the caller has gone, or takes no answers: then its connection ends.
+    async fn answer(
+        &self,
+        peer: &Peer,
+        answers: &Answers,
+        answer: Result<Result<Answer, Refusal>, Status>,
+    ) -> bool {
+        let message = answer.map(|answer| {
+            let result = match answer {
+                Ok(answer) => StreamResult::Appended(appended(&answer)),
+                Err(refusal) => {
+                    tracing::debug!(reason = %refusal.reason(), "refused within a stream");
+                    StreamResult::Refused(api::refusal_message(&refusal))
+                }
+            };
+            v1::AppendStreamResponse { result: Some(result) }
+        });
+        match tokio::time::timeout(self.limits.idle, answers.send(message)).await {
+            Ok(sent) => sent.is_ok(),
+            Err(_) => {
+                peer.calls().cut();
+                false
+            }
         }
     }
 }
@@ -181,23 +253,6 @@ fn depends_on_earlier(refusal: &Refusal) -> bool {
     )
 }
 
-/// False if the caller has gone.
-async fn answer_first(
-    waiting: &mut VecDeque<Result<Queued, Refusal>>,
-    answers: &mpsc::Sender<Result<v1::AppendStreamResponse, Status>>,
-) -> bool {
-    let Some(first) = waiting.pop_front() else { return true };
-    let answer = match first {
-        Ok(queued) => queued.wait().await,
-        Err(refusal) => Err(refusal),
-    };
-    let result = match answer {
-        Ok(answer) => StreamResult::Appended(appended(&answer)),
-        Err(refusal) => StreamResult::Refused(api::refusal_message(&refusal)),
-    };
-    answers.send(Ok(v1::AppendStreamResponse { result: Some(result) })).await.is_ok()
-}
-
 fn appended(answer: &Answer) -> v1::AppendResponse {
     let inclusion = v1::Inclusion {
         index: answer.index,
@@ -207,15 +262,16 @@ fn appended(answer: &Answer) -> v1::AppendResponse {
     v1::AppendResponse { inclusion: Some(inclusion), existed: answer.duplicate }
 }
 
-fn inclusion(
+/// The answer to `GetInclusionProof` from one snapshot.
+pub fn inclusion(
     snapshot: &Snapshot,
     request: &v1::GetInclusionProofRequest,
 ) -> Result<v1::GetInclusionProofResponse, Status> {
     let hash = |bytes: &Bytes, field| {
-        Hash::from_slice(bytes).map_err(|_| bad_field(field, "must be 32 bytes".to_owned()))
+        Hash::from_slice(bytes).map_err(|_| status::bad_field(field, "must be 32 bytes".to_owned()))
     };
     let found = match &request.entry {
-        None => return Err(bad_field("entry", "say which entry".to_owned())),
+        None => return Err(status::bad_field("entry", "say which entry".to_owned())),
         Some(WhichEntry::Index(index)) => Some(*index),
         Some(WhichEntry::LeafHash(bytes)) => {
             snapshot.index_of_leaf(&hash(bytes, "leaf_hash")?).map_err(|e| unreadable(&e))?
@@ -226,7 +282,8 @@ fn inclusion(
     };
     let size = if request.tree_size == 0 { snapshot.size() } else { request.tree_size };
     let Some(index) = found.filter(|index| *index < snapshot.size()) else {
-        return Err(Status::not_found("the log has no such entry"));
+        let message = "the log has no such entry";
+        return Err(status::plain(Code::NotFound, status::UNKNOWN_ENTRY, message));
     };
     let proof = snapshot.inclusion(index, size).map_err(|e| unreadable(&e))?;
     let checkpoint = if request.tree_size == 0 {
@@ -241,7 +298,12 @@ fn inclusion(
     })
 }
 
-fn list(snapshot: &Snapshot, start: u64, limit: u32) -> Result<v1::ListEntriesResponse, Status> {
+/// The answer to `ListEntries` from one snapshot.
+pub fn list(
+    snapshot: &Snapshot,
+    start: u64,
+    limit: u32,
+) -> Result<v1::ListEntriesResponse, Status> {
     let size = snapshot.size();
     if start > size {
         return Err(unreadable(&ReadError::Beyond { size }));
@@ -270,26 +332,23 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Status> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|_| Err(Status::unavailable("the server is about to stop")))
+        .unwrap_or_else(|_| Err(status::of(&crate::service::stopping())))
 }
 
 /// `OUT_OF_RANGE` for what the log does not have yet; for damage the caller learns no more than
 /// that there is some.
 fn unreadable(error: &ReadError) -> Status {
     match error {
-        ReadError::Beyond { size } => Status::new(
+        ReadError::Beyond { size } => status::with(
             Code::OutOfRange,
+            status::BEYOND_LOG,
             format!("the log has {size} entries; ask again when it has more"),
+            HashMap::from([("size".to_owned(), size.to_string())]),
         ),
         _ => {
             tracing::error!(%error, "the log cannot be read");
-            Status::data_loss("the log cannot be read; its operator has the details")
+            let message = "the log cannot be read; its operator has the details";
+            status::plain(Code::DataLoss, status::UNREADABLE, message)
         }
     }
-}
-
-fn bad_field(field: &str, description: String) -> Status {
-    let message = format!("{field}: {description}");
-    let details = ErrorDetails::with_bad_request_violation(field, description);
-    Status::with_error_details(Code::InvalidArgument, message, details)
 }

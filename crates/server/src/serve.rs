@@ -1,19 +1,28 @@
 //! Listeners in, a running service out; and an end within a deadline.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::v1::artifact_service_server::ArtifactServiceServer;
 use api::v1::log_service_server::LogServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 use crate::artifact_service::ArtifactApi;
-use crate::http;
+use crate::door::Doorkeeper;
+use crate::guard::Guard;
+use crate::link::{Link, Patience};
 use crate::log_service::LogApi;
-use crate::{Service, Writer};
+use crate::metrics::Door;
+use crate::slots::Slots;
+use crate::transport::Transport;
+use crate::{Condition, Service, Writer, http};
 
 /// An envelope has at most 64 KiB; protobuf adds a few bytes.
 const MAX_APPEND: usize = 256 << 10;
@@ -21,9 +30,10 @@ const MAX_APPEND: usize = 256 << 10;
 const MAX_CHUNK: usize = (1 << 20) + 1024;
 /// Answers are paged below this.
 const MAX_ANSWER: usize = 4 << 20;
-
-/// How long calls may take to end after the service was told to stop.
-const GRACE: Duration = Duration::from_secs(5);
+/// What one connection may send ahead of being read: 4 MiB × connections bounds the memory.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// How often garbage is looked for.
+const TIDY: Duration = Duration::from_secs(30);
 
 /// Why a service ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +47,12 @@ pub enum ServeError {
     /// Reflection could not be set up; the descriptors are part of the program.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// Nobody could read: no client certificates are asked for, and reading is not public.
+    #[error(
+        "nobody could read from {0}: it is not on loopback, no client certificates are asked for, \
+         and reading is not public"
+    )]
+    Unreadable(SocketAddr),
     /// The writer met an error after which the state is unknown. Starting again recovers.
     #[error("the writer stopped: {0}; start the server again, it recovers what is durable")]
     Fatal(#[from] sequencer::Fatal),
@@ -48,8 +64,19 @@ pub enum ServeError {
 /// Tells a service to stop: set it to true.
 pub type Shutdown = watch::Receiver<bool>;
 
-/// Serves until told to stop or until the writer ends by itself. On return all that was
-/// acknowledged is on disk and the store is closed.
+/// Where a service listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// gRPC.
+    pub grpc: TcpListener,
+    /// Checkpoint and tiles over HTTP.
+    pub files: TcpListener,
+    /// Health and metrics over HTTP, in the clear. The listener for files has them as well if it
+    /// is on loopback.
+    pub admin: Option<TcpListener>,
+}
+
+/// Serves in the clear, on two listeners, with the usual limits; see [`serve_on`].
 pub async fn serve(
     service: Arc<Service>,
     writer: Writer,
@@ -57,85 +84,215 @@ pub async fn serve(
     files: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
+    let listeners = Listeners { grpc, files, admin: None };
+    serve_on(service, writer, listeners, Transport::default(), shutdown).await
+}
+
+/// Serves until told to stop or until the writer ends by itself. On return all that was
+/// acknowledged is on disk and the store is closed.
+///
+/// The end has an order: health says so; statements are refused, what is queued is answered;
+/// after [`notice`](crate::TransportLimits::notice) the doors close; after
+/// [`grace`](crate::TransportLimits::grace) what is still open is left behind.
+pub async fn serve_on(
+    service: Arc<Service>,
+    writer: Writer,
+    listeners: Listeners,
+    transport: Transport,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
+    let Listeners { grpc, files, admin } = listeners;
+    let limits = transport.limits;
+    for listener in [&grpc, &files] {
+        transport.check(listener.local_addr()?)?;
+    }
     let (health_reporter, health) = tonic_health::server::health_reporter();
-    health_reporter.set_serving::<LogServiceServer<LogApi>>().await;
-    health_reporter.set_serving::<ArtifactServiceServer<ArtifactApi>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(api::v1::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
+    let mut background = Background::default();
+    background.run(report_health(health_reporter, service.conditions()));
+    background.run(tidy(Arc::clone(&service)));
 
-    // Ends the listeners: told from outside, or because the writer has ended.
-    let (end, _) = watch::channel(false);
-    let writer = tokio::task::spawn_blocking({
-        let (service, end) = (Arc::clone(&service), end.clone());
-        move || {
-            let result = writer.join();
-            service.mark_stopped();
-            end.send_replace(true);
-            result
-        }
-    });
-    tokio::spawn({
-        let (service, end, mut shutdown) = (Arc::clone(&service), end.clone(), shutdown);
-        async move {
-            // A dropped sender means that nobody will ever ask: then only the writer's end counts.
-            if shutdown.wait_for(|stop| *stop).await.is_err() {
-                return;
-            }
-            health_reporter.set_not_serving::<LogServiceServer<LogApi>>().await;
-            health_reporter.set_not_serving::<ArtifactServiceServer<ArtifactApi>>().await;
-            service.stop();
-            end.send_replace(true);
-        }
-    });
-
-    let log = LogServiceServer::new(LogApi(Arc::clone(&service)))
+    // Closes the doors: told from outside, or because the writer has ended.
+    let (end, ended) = watch::channel(false);
+    let log = LogServiceServer::new(LogApi { service: Arc::clone(&service), limits })
         .max_decoding_message_size(MAX_APPEND)
         .max_encoding_message_size(MAX_ANSWER);
-    let artifacts = ArtifactServiceServer::new(ArtifactApi(Arc::clone(&service)))
-        .max_decoding_message_size(MAX_CHUNK)
-        .max_encoding_message_size(MAX_ANSWER);
-    let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
+    let artifacts =
+        ArtifactServiceServer::new(ArtifactApi { service: Arc::clone(&service), limits })
+            .max_decoding_message_size(MAX_CHUNK)
+            .max_encoding_message_size(MAX_ANSWER);
+    let with_metrics = files.local_addr()?.ip().is_loopback();
     let grpc = Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .max_concurrent_streams(256)
-        .concurrency_limit_per_connection(1024)
+        .http2_keepalive_interval(Some(limits.keepalive))
+        .http2_keepalive_timeout(Some(limits.keepalive_answer))
+        .http2_max_header_list_size(limits.header_bytes)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(limits.streams_per_connection)
+        // Without a grace: with one, connections are cut without a word (tonic 0.14.9).
+        .max_connection_age(limits.connection_age)
+        .layer(Guard::new(limits, service.metrics().clone()))
         .add_service(health)
         .add_service(reflection)
         .add_service(log)
         .add_service(artifacts)
-        .serve_with_incoming_shutdown(incoming, ended(end.subscribe()));
-    let files = axum::serve(files, http::router(Arc::clone(&service)))
-        .with_graceful_shutdown(ended(end.subscribe()));
-    let serving = async {
-        tokio::try_join!(async { grpc.await.map_err(ServeError::from) }, async {
-            files.await.map_err(ServeError::from)
-        })
-    };
-    let deadline = async {
-        ended(end.subscribe()).await;
-        tokio::time::sleep(GRACE).await;
-    };
-    // A connection that stays open without a word must not keep the process alive.
-    let served = tokio::select! {
-        served = serving => served.map(drop),
-        () = deadline => {
-            tracing::warn!(grace = ?GRACE, "connections were cut at the end of the grace period");
-            Ok(())
+        .serve_with_incoming_shutdown(
+            open(&service, &transport, Door::Grpc, grpc)?,
+            http::until(ended.clone()),
+        );
+    let files = http::serve(
+        open(&service, &transport, Door::Http, files)?,
+        http::files(Arc::clone(&service), with_metrics),
+        limits,
+        ended.clone(),
+    );
+    if let Some(admin) = admin {
+        let links = open(&service, &transport, Door::Admin, admin)?;
+        let router = http::admin(Arc::clone(&service));
+        // Open until the very end, to say how it goes.
+        let (never, never_ended) = watch::channel(false);
+        background.run(async move {
+            http::serve(links, router, limits, never_ended).await;
+            drop(never);
+        });
+    }
+
+    let writer = tokio::spawn(watch_writer(Arc::clone(&service), writer));
+    let serving = async { tokio::join!(grpc, files).0 };
+    let closing = async {
+        tokio::select! {
+            () = told(shutdown) => {
+                service.stop();
+                tokio::time::sleep(limits.notice).await;
+            }
+            () = writer_gone(&service) => {}
         }
+        end.send_replace(true);
+        tokio::time::sleep(limits.grace).await;
+        // A connection that stays open without a word must not keep the process alive.
+        tracing::warn!(grace = ?limits.grace, "some connections did not end in time");
+    };
+    let served = tokio::select! {
+        served = serving => served.map_err(ServeError::from),
+        () = closing => Ok(()),
     };
     service.stop();
-    match writer.await {
-        Ok(Ok(result)) => result?,
-        Ok(Err(_)) | Err(_) => return Err(ServeError::Panicked),
-    }
-    served
+    writer.await.unwrap_or(Err(ServeError::Panicked)).and(served)
 }
 
-async fn ended(mut end: watch::Receiver<bool>) {
-    // The sender lives in `serve`; if it is gone, so is the service.
-    let _ = end.wait_for(|ended| *ended).await;
+/// Waits for the writer's end. If nobody asked for it, nothing is taken from then on.
+async fn watch_writer(service: Arc<Service>, writer: Writer) -> Result<(), ServeError> {
+    let outcome = tokio::task::spawn_blocking(move || writer.join()).await;
+    let result = match outcome {
+        Ok(Ok(result)) => result.map_err(|fatal| {
+            tracing::error!(%fatal, "the writer stopped");
+            service.metrics().fatal(Some(&fatal));
+            ServeError::from(fatal)
+        }),
+        Ok(Err(_)) | Err(_) => {
+            tracing::error!("the writer's thread panicked");
+            service.metrics().fatal(None);
+            Err(ServeError::Panicked)
+        }
+    };
+    if result.is_err() || service.state() == Condition::Serving {
+        service.mark_stopped();
+    }
+    result
+}
+
+async fn writer_gone(service: &Service) {
+    // The sender lives in the service.
+    let _ = service.conditions().wait_for(|condition| *condition == Condition::Stopped).await;
+}
+
+async fn told(mut shutdown: Shutdown) {
+    // A dropped sender means that nobody will ever ask.
+    if shutdown.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Tells gRPC's health service, and whoever watches it, what the service's condition is.
+async fn report_health(reporter: HealthReporter, mut conditions: watch::Receiver<Condition>) {
+    use tonic::server::NamedService as _;
+    let services =
+        ["", LogServiceServer::<LogApi>::NAME, ArtifactServiceServer::<ArtifactApi>::NAME];
+    loop {
+        let status = match *conditions.borrow_and_update() {
+            Condition::Serving => ServingStatus::Serving,
+            Condition::Draining | Condition::Stopped => ServingStatus::NotServing,
+        };
+        for service in services {
+            reporter.set_service_status(service, status).await;
+        }
+        if conditions.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn tidy(service: Arc<Service>) {
+    let mut clock = tokio::time::interval(TIDY);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        clock.tick().await;
+        let service = Arc::clone(&service);
+        let tidied = tokio::task::spawn_blocking(move || service.tidy(Instant::now())).await;
+        if tidied.is_err() {
+            return;
+        }
+    }
+}
+
+/// Opens one door.
+fn open(
+    service: &Service,
+    transport: &Transport,
+    door: Door,
+    listener: TcpListener,
+) -> Result<ReceiverStream<Result<Link, std::io::Error>>, ServeError> {
+    let Transport { tls, roster, reading, limits } = transport;
+    let (protocol, preface) = match door {
+        Door::Grpc => (&b"h2"[..], Some(limits.handshake)),
+        Door::Http | Door::Admin => (&b"http/1.1"[..], None),
+    };
+    let tls = tls.as_ref().filter(|_| door != Door::Admin);
+    let keeper = Doorkeeper {
+        door,
+        tls: tls.map(|tls| tls.acceptor(protocol)),
+        handshake: limits.handshake,
+        patience: Patience {
+            preface,
+            stall: limits.idle,
+            // Whoever was asked to close has the time of the longest call to do so.
+            age: limits.connection_age + limits.upload,
+        },
+        slots: Slots::new(limits.connections, limits.connections_each),
+        roster: Arc::clone(roster),
+        public_read: reading.is_public(listener.local_addr()?.ip().is_loopback()),
+        metrics: service.metrics().clone(),
+    };
+    Ok(keeper.open(listener))
+}
+
+/// Tasks that end with the service.
+#[derive(Default)]
+struct Background(Vec<JoinHandle<()>>);
+
+impl Background {
+    fn run(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.push(tokio::spawn(task));
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
 }

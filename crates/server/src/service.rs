@@ -1,8 +1,8 @@
 //! The service without its transports: opening a log, checking a statement, appending it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use exchange::predicate::Predicate;
 use exchange::{
@@ -11,13 +11,17 @@ use exchange::{
 use record::context::Context;
 use record::vector::verify_vector;
 use sequencer::{
-    Answer, AppendError, ArtifactStore, Entry, Fatal, Handle, Limits, Log, ReadError, Reader,
-    Sequencer, StatementKey, Store,
+    Answer, AppendError, ArtifactError, ArtifactStore, Entry, Fatal, Handle, Limits, Log,
+    ReadError, Reader, Sequencer, StatementKey, Store,
 };
 use tlog::{Hash, KeyKind, SigningKey};
 use tokio::sync::{oneshot, watch};
 
 use crate::gate::{Admitted, Gate, SharedRegistry};
+use crate::holdings::{Envelopes, Holdings, Unnamed};
+use crate::metrics::{AppendResult, Metrics, Now};
+use crate::peer::{Identity, Peer};
+use crate::quota::{Meters, Quotas};
 
 /// What a server allows.
 #[derive(Debug, Clone)]
@@ -28,12 +32,29 @@ pub struct Settings {
     pub max_artifact: u64,
     /// What may wait for the writer, and what one commit takes.
     pub limits: Limits,
+    /// What one identity may send over time; for simulations and measurements nothing is said.
+    pub quotas: Option<Quotas>,
+    /// How much may be stored that no statement has named.
+    pub unnamed: Unnamed,
+    /// To whom stored envelopes are given.
+    pub envelopes: Envelopes,
+    /// Where it is counted what happens.
+    pub metrics: Metrics,
 }
 
 impl Default for Settings {
-    /// Nobody may register, artifacts have at most 64 MiB.
+    /// Nobody may register. An artifact has at most 66 MiB: an envelope of the largest bucket,
+    /// 65 MiB, and what stands around it.
     fn default() -> Self {
-        Self { admitted: Admitted::default(), max_artifact: 64 << 20, limits: Limits::default() }
+        Self {
+            admitted: Admitted::default(),
+            max_artifact: 66 << 20,
+            limits: Limits::default(),
+            quotas: None,
+            unnamed: Unnamed::default(),
+            envelopes: Envelopes::Parties,
+            metrics: Metrics::default(),
+        }
     }
 }
 
@@ -42,6 +63,8 @@ impl Default for Settings {
 pub enum Condition {
     /// All is well.
     Serving,
+    /// The server was told to stop: it answers reads and finishes what is queued.
+    Draining,
     /// The writer has stopped; nothing is taken until the process starts again.
     Stopped,
 }
@@ -55,6 +78,9 @@ pub enum OpenError {
     /// An entry could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The artifacts beside the log could not be listed.
+    #[error(transparent)]
+    Artifacts(#[from] ArtifactError),
     /// An entry that this server would never have admitted: the folder was changed, or another
     /// program wrote it.
     #[error("entry {index} should not be in this log: {refusal}; run: countersign fsck")]
@@ -75,7 +101,9 @@ pub struct Service {
     settings: Settings,
     /// Tells watchers that a new head is there; holds its size.
     head: watch::Sender<u64>,
-    stopped: AtomicBool,
+    condition: watch::Sender<Condition>,
+    holdings: Arc<Holdings>,
+    meters: Option<Meters>,
 }
 
 /// The writer's thread, which ends with the log or with a fatal error.
@@ -92,18 +120,34 @@ impl Service {
         S: Store + Send + 'static,
     {
         let reader = log.reader();
-        let state = replay(&reader, State::new(key.verifier(KeyKind::Ed25519)))?;
-        let gate = Gate::new(state);
-        let registry = gate.registry();
+        let holdings = Arc::new(Holdings::new(settings.unnamed));
+        let state = replay(&reader, State::new(key.verifier(KeyKind::Ed25519)), &holdings)?;
         let artifacts = log.store().artifacts();
+        for stored in artifacts.list()? {
+            holdings.found(stored, Instant::now());
+        }
+        let gate = Gate::new(state, Arc::clone(&holdings));
+        let registry = gate.registry();
         let (head, _) = watch::channel(reader.head().size);
-        let publisher = head.clone();
+        let (publisher, metrics) = (head.clone(), settings.metrics.clone());
         reader.on_publish(Box::new(move |head| {
+            metrics.published();
             publisher.send_replace(head.size);
         }));
         let (handle, writer) = Sequencer::start(log.with_admission(gate), settings.limits);
-        let stopped = AtomicBool::new(false);
-        let service = Self { reader, handle, artifacts, registry, settings, head, stopped };
+        let (condition, _) = watch::channel(Condition::Serving);
+        let meters = settings.quotas.as_ref().map(Meters::new);
+        let service = Self {
+            reader,
+            handle,
+            artifacts,
+            registry,
+            settings,
+            head,
+            condition,
+            holdings,
+            meters,
+        };
         Ok((Arc::new(service), writer))
     }
 
@@ -124,7 +168,51 @@ impl Service {
 
     /// Whether statements are taken.
     pub fn state(&self) -> Condition {
-        if self.stopped.load(Ordering::Relaxed) { Condition::Stopped } else { Condition::Serving }
+        *self.condition.borrow()
+    }
+
+    /// The same, and a signal whenever it changes.
+    pub fn conditions(&self) -> watch::Receiver<Condition> {
+        self.condition.subscribe()
+    }
+
+    /// Where it is counted what happens.
+    pub fn metrics(&self) -> &Metrics {
+        &self.settings.metrics
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    pub fn scrape(&self) -> String {
+        self.metrics().encode(&Now {
+            checkpoint_size: self.reader.head().size,
+            queue: self.handle.depth(),
+            unnamed_bytes: self.holdings.unnamed_bytes(),
+            serving: self.state() == Condition::Serving,
+        })
+    }
+
+    pub(crate) fn holdings(&self) -> &Arc<Holdings> {
+        &self.holdings
+    }
+
+    pub(crate) fn meters(&self) -> Option<&Meters> {
+        self.meters.as_ref()
+    }
+
+    /// Removes artifacts that no statement has named in time, and forgets whose quotas are whole
+    /// again. Meant to be called every minute or so.
+    pub fn tidy(&self, now: Instant) {
+        if let Some(meters) = &self.meters {
+            meters.forget();
+        }
+        match self.holdings.collect(now, |digest| self.artifacts.remove(digest)) {
+            Ok(0) => {}
+            Ok(removed) => {
+                self.metrics().removed(removed);
+                tracing::info!(removed, "removed artifacts that no statement has named");
+            }
+            Err(error) => tracing::error!(%error, "an unnamed artifact cannot be removed"),
+        }
     }
 
     /// The size of the newest head, and a signal whenever it changes.
@@ -134,13 +222,20 @@ impl Service {
 
     /// Takes no more statements; what is queued is still written and answered.
     pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        // A writer that has ended stays so.
+        self.condition.send_if_modified(|condition| {
+            let serving = *condition == Condition::Serving;
+            if serving {
+                *condition = Condition::Draining;
+            }
+            serving
+        });
         self.handle.stop();
     }
 
     /// Notes that the writer has ended by itself.
     pub fn mark_stopped(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        self.condition.send_replace(Condition::Stopped);
     }
 
     /// Puts one statement into the log, or says why not. The answer is durable.
@@ -151,16 +246,64 @@ impl Service {
     /// The first half of [`append`](Self::append): checks the statement and queues it, so that
     /// the caller's order becomes the log's order while many are in flight.
     pub async fn enqueue(self: &Arc<Self>, leaf: &[u8]) -> Result<Queued, Refusal> {
+        self.count_refusal(self.check_and_queue(leaf, None, Instant::now())).await
+    }
+
+    /// The same for a peer, to whose quota the statement is charged.
+    pub(crate) async fn enqueue_from(
+        self: &Arc<Self>,
+        peer: &Peer,
+        leaf: &[u8],
+    ) -> Result<Queued, Refusal> {
+        let began = Instant::now();
+        self.count_refusal(async {
+            if let Some(meters) = &self.meters {
+                meters.statement(peer.identity(), leaf.len())?;
+            }
+            self.check_and_queue(leaf, Some(peer), began).await
+        })
+        .await
+    }
+
+    async fn count_refusal(
+        &self,
+        queueing: impl Future<Output = Result<Queued, Refusal>>,
+    ) -> Result<Queued, Refusal> {
+        let began = Instant::now();
+        let queued = queueing.await;
+        if let Err(refusal) = &queued {
+            self.metrics().appended(AppendResult::Refused(refusal.reason()), began.elapsed());
+        }
+        queued
+    }
+
+    async fn check_and_queue(
+        self: &Arc<Self>,
+        leaf: &[u8],
+        peer: Option<&Peer>,
+        began: Instant,
+    ) -> Result<Queued, Refusal> {
         let (sender, receiver) = oneshot::channel();
+        let metrics = self.metrics().clone();
         // An envelope that the log has is answered whatever changed since: keys may have rotated.
         if let Some(answer) = self.known(leaf)? {
+            metrics.appended(AppendResult::Existed, began.elapsed());
             let _ = sender.send(Ok(answer));
             return Ok(Queued(receiver));
         }
         let verified = self.registry.snapshot().verify(SignedStatement::parse(leaf)?)?;
         self.settings.admitted.check(&verified)?;
         check_taken(&verified)?;
-        if !artifacts(verified.statement()).is_empty() {
+        let signer = Identity::Party(verified.statement().common().signer.clone());
+        if let Some(meters) = &self.meters
+            && peer.is_some_and(|peer| *peer.identity() != signer)
+        {
+            // Whoever brings it: a party does not get more by many connections.
+            meters.statement(&signer, leaf.len())?;
+        }
+        let named = artifacts(verified.statement());
+        let pin = self.holdings.pin(named.iter().map(|need| need.digest).collect());
+        if !named.is_empty() {
             let service = Arc::clone(self);
             let statement = verified.clone();
             tokio::task::spawn_blocking(move || service.check_artifacts(&statement))
@@ -171,8 +314,16 @@ impl Service {
         let entry = Entry::with_content(leaf, key, verified)
             .map_err(|e| Refusal::new(Reason::LeafTooLarge, e.to_string()))?;
         let reply = move |answer: Result<Answer, AppendError<Refusal>>| {
+            drop(pin);
+            let answer = answer.map_err(refusal);
+            let result = match &answer {
+                Ok(answer) if answer.duplicate => AppendResult::Existed,
+                Ok(_) => AppendResult::Committed,
+                Err(refusal) => AppendResult::Refused(refusal.reason()),
+            };
+            metrics.appended(result, began.elapsed());
             // The caller may have gone; the statement is in the log all the same.
-            let _ = sender.send(answer.map_err(refusal));
+            let _ = sender.send(answer);
         };
         self.handle.append(entry, reply).map_err(refusal)?;
         Ok(Queued(receiver))
@@ -210,8 +361,10 @@ impl Service {
                 let message = format!("{} has {length} bytes, which can't be right", need.digest);
                 return Err(invalid(message, &need.digest));
             }
-            if need.kind == ArtifactKind::Vector {
-                self.check_vector(verified, &need.digest)?;
+            match need.kind {
+                ArtifactKind::Vector => self.check_vector(verified, &need.digest)?,
+                ArtifactKind::Envelope => self.check_envelope(verified, &need.digest)?,
+                ArtifactKind::ItemsProof | ArtifactKind::ClaimProof => {}
             }
         }
         Ok(())
@@ -247,6 +400,19 @@ impl Service {
         Ok(())
     }
 
+    /// An opening's envelope is sealed for this place, sender and reader. What is in it only its
+    /// reader can check.
+    fn check_envelope(&self, verified: &VerifiedStatement, digest: &Hash) -> Result<(), Refusal> {
+        let statement = verified.statement();
+        let Predicate::Opening(opening) = statement.predicate() else { return Ok(()) };
+        let bytes = self.artifacts.get(digest, self.settings.max_artifact);
+        let Some(bytes) = bytes.map_err(|e| broken(&e))? else {
+            return Err(invalid(format!("{digest} is gone"), digest));
+        };
+        exchange::check_envelope(statement.common(), &opening.record, &opening.envelope, &bytes)
+            .map_err(|e| invalid(e.to_string(), digest))
+    }
+
     fn nonce_of(&self, intent: &StatementKey) -> Result<Option<[u8; 32]>, Refusal> {
         let snapshot = self.reader.snapshot();
         let index = snapshot.index_of_key(intent).map_err(|e| unreadable(&e))?;
@@ -272,8 +438,14 @@ pub struct Queued(oneshot::Receiver<Result<Answer, Refusal>>);
 
 impl Queued {
     /// The second half of [`Service::append`].
-    pub async fn wait(self) -> Result<Answer, Refusal> {
-        self.0.await.map_err(|_| stopping())?
+    pub async fn wait(mut self) -> Result<Answer, Refusal> {
+        self.answer().await
+    }
+
+    /// The same for one who waits for other things as well: dropped before its end it loses
+    /// nothing. Once answered there is no second answer.
+    pub(crate) async fn answer(&mut self) -> Result<Answer, Refusal> {
+        (&mut self.0).await.map_err(|_| stopping())?
     }
 }
 
@@ -292,7 +464,7 @@ fn check_taken(verified: &VerifiedStatement) -> Result<(), Refusal> {
 
 /// Every entry through the state machine, signatures included: what is on disk may have been
 /// changed since this server admitted it.
-fn replay(reader: &Reader, mut state: State) -> Result<State, OpenError> {
+fn replay(reader: &Reader, mut state: State, holdings: &Holdings) -> Result<State, OpenError> {
     struct Roots<'a>(&'a Reader);
     impl exchange::History for Roots<'_> {
         fn root(&self, size: u64) -> Option<Hash> {
@@ -300,8 +472,13 @@ fn replay(reader: &Reader, mut state: State) -> Result<State, OpenError> {
         }
     }
     for (index, leaf) in (0..).zip(reader.entries(0..reader.head().size)?) {
-        match state.replay(index, &leaf?, &Roots(reader)) {
-            Replayed::Applied => {}
+        let leaf = leaf?;
+        match state.replay(index, &leaf, &Roots(reader)) {
+            Replayed::Applied => {
+                let signed = SignedStatement::parse(&leaf)
+                    .map_err(|refusal| OpenError::Foreign { index, refusal })?;
+                holdings.name(signed.statement());
+            }
             Replayed::Void(refusal) | Replayed::Noise(refusal) => {
                 return Err(OpenError::Foreign { index, refusal });
             }
@@ -322,7 +499,7 @@ fn refusal(error: AppendError<Refusal>) -> Refusal {
     }
 }
 
-fn stopping() -> Refusal {
+pub(crate) fn stopping() -> Refusal {
     Refusal::new(Reason::Stopping, "the server takes no statements now; send the same again later")
 }
 
@@ -336,7 +513,7 @@ fn unreadable(error: &ReadError) -> Refusal {
     Refusal::new(Reason::ReadOnly, "the log cannot be read at the moment")
 }
 
-fn broken(error: &sequencer::ArtifactError) -> Refusal {
+fn broken(error: &ArtifactError) -> Refusal {
     tracing::error!(%error, "an artifact cannot be read");
     Refusal::new(Reason::ReadOnly, "artifacts cannot be read at the moment")
 }

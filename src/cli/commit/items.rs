@@ -40,24 +40,25 @@ impl Items {
         Ok(Self { file, epochs, places: mapping.places, flags: flags(evaluation) })
     }
 
-    /// What the log says about each agreed item, in record order.
+    /// What the log says about each agreed item, in record order. Takes the items out of the
+    /// evaluation, since a large log should not be in memory twice.
     pub(super) fn values(
         &self,
-        evaluation: &Evaluation,
+        evaluation: &mut Evaluation,
         columns: &[Column],
         agreed: &AgreedItems,
     ) -> Vec<Option<ItemValues>> {
         let wanted: Vec<usize> =
             columns.iter().filter_map(|column| evaluation.column(column.name())).collect();
-        let samples: BTreeMap<intake::Place, usize> =
-            self.places.iter().copied().zip(0..).collect();
+        let samples = std::mem::take(&mut evaluation.items).into_iter();
+        let mut samples: BTreeMap<intake::Place, intake::Item> =
+            self.places.iter().copied().zip(samples).collect();
         agreed
             .items()
             .iter()
             .map(|item| {
                 let place = intake::Place { row: item.row, epoch: item.epoch };
-                let sample = &evaluation.items[*samples.get(&place)?];
-                let text = |part: &Option<Box<str>>| part.as_deref().map(str::to_owned);
+                let sample = samples.remove(&place)?;
                 let score = |column: &usize| {
                     sample.scores[*column].as_ref().map(|raw| raw.literal().to_owned())
                 };
@@ -65,16 +66,32 @@ impl Items {
                     invalidated: sample.invalidated,
                     errored: sample.errored,
                     limited: sample.limited,
-                    input: text(&sample.input),
-                    target: text(&sample.target),
-                    output: text(&sample.output),
-                    explanation: text(&sample.explanation),
-                    metadata: text(&sample.metadata),
                     scores: wanted.iter().map(score).collect(),
+                    input: sample.input.map(String::from),
+                    target: sample.target.map(String::from),
+                    output: sample.output.map(String::from),
+                    explanation: sample.explanation.map(String::from),
+                    metadata: sample.metadata.map(String::from),
                 })
             })
             .collect()
     }
+}
+
+/// Every score must have a place on its scale. Checked before the run is announced, since an
+/// announced run stays visible.
+pub(super) fn check_scores(evaluation: &Evaluation, columns: &[Column]) -> Result<(), Failure> {
+    for column in columns {
+        let Some(place) = evaluation.column(column.name()) else { continue };
+        for item in &evaluation.items {
+            let Some(raw) = &item.scores[place] else { continue };
+            column.convert(raw.literal()).map_err(|e| {
+                Failure::new(format!("item {}, column {}: {e}", item.key(), column.name()))
+                    .next("give the column a scale that holds all its scores: --column NAME:MAX[:RAW_MAX]")
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn unmapped(error: intake::MappingError) -> Failure {

@@ -6,7 +6,7 @@ use record::commit::ItemValues;
 
 /// The values of one item as the vault keeps them: text fields by name, and the marks that
 /// decide its status. A missing item has the mark `missing` alone.
-pub(in crate::cli) fn vault_item(values: Option<&ItemValues>, columns: &[Column]) -> VaultItem {
+pub(in crate::cli) fn vault_item(values: Option<ItemValues>, columns: &[Column]) -> VaultItem {
     let Some(values) = values else { return vec![("missing".to_owned(), Vec::new())] };
     let marks = [
         ("invalidated", values.invalidated),
@@ -14,21 +14,17 @@ pub(in crate::cli) fn vault_item(values: Option<&ItemValues>, columns: &[Column]
         ("limited", values.limited),
     ];
     let texts = [
-        ("input", &values.input),
-        ("target", &values.target),
-        ("output", &values.output),
-        ("explanation", &values.explanation),
-        ("metadata", &values.metadata),
+        ("input", values.input),
+        ("target", values.target),
+        ("output", values.output),
+        ("explanation", values.explanation),
+        ("metadata", values.metadata),
     ];
-    let scores = columns.iter().map(Column::field).zip(&values.scores);
+    let scores = columns.iter().map(Column::field).zip(values.scores);
     let marks = marks.into_iter().filter(|(_, set)| *set).map(|(n, _)| (n.to_owned(), Vec::new()));
     let texts = texts.into_iter().map(|(name, text)| (name.to_owned(), text));
     marks
-        .chain(
-            texts
-                .chain(scores)
-                .filter_map(|(name, text)| Some((name, text.as_ref()?.clone().into_bytes()))),
-        )
+        .chain(texts.chain(scores).filter_map(|(name, text)| Some((name, text?.into_bytes()))))
         .collect()
 }
 

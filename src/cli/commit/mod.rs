@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::evaluation_log::{self, LogOptions};
 use super::output::{Failure, Report};
-use super::party::{LogArguments, PartyArguments};
+use super::party::{LogArguments, PartyArguments, TlsArguments};
 use super::progress;
 use items::Items;
 pub(super) use kept::item_values;
@@ -44,6 +44,8 @@ pub(super) struct Arguments {
     /// Where the log's gRPC service is.
     #[arg(long, value_name = "URL")]
     server: String,
+    #[command(flatten)]
+    tls: TlsArguments,
     #[command(flatten)]
     log: LogArguments,
     /// Commit outside of any agreement: nobody else has promised anything.
@@ -76,16 +78,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
 async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
     let options = arguments.options.options();
     let import = evaluation_log::read(&arguments.file, &options)?;
-    let evaluation = evaluation_log::select(&import, &arguments.file, arguments.task.as_deref())?;
-    check_sound(arguments, evaluation, options.flag_mismatch)?;
-    let source = evaluation_log::source_digest(&arguments.file, evaluation)?;
-    let (columns, left_out) = columns::choose(&arguments.columns, evaluation)?;
-    let items = Items::of(arguments.items.as_deref(), evaluation)?;
+    let mut evaluation =
+        evaluation_log::select(import, &arguments.file, arguments.task.as_deref())?;
+    check_sound(arguments, &evaluation, options.flag_mismatch)?;
+    let source = evaluation_log::source_digest(&arguments.file, &evaluation)?;
+    let (columns, left_out) = columns::choose(&arguments.columns, &evaluation)?;
+    let items = Items::of(arguments.items.as_deref(), &evaluation)?;
+    items::check_scores(&evaluation, &columns)?;
 
     let log_key = arguments.log.key()?;
     let (key, vault) = arguments.party.open()?;
-    let mut session =
-        Session::open(&arguments.server, log_key, &key, &vault, SystemEntropy).await?;
+    let server = arguments.tls.address(&arguments.server)?;
+    let mut session = Session::open(server, log_key, &key, &vault, SystemEntropy).await?;
     session.register().await?;
 
     // The run is announced first; its nonce makes every commitment of the record its own.
@@ -99,12 +103,12 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
     let context = Context::new(session.origin().as_str(), None, key.name().as_str(), &nonce)
         .map_err(Failure::new)?;
     let agreed = items.file.agree(&item_key, items.epochs).map_err(Failure::new)?;
-    let values = items.values(evaluation, &columns, &agreed);
-    let declared = declared(evaluation, source, items.flags);
+    let values = items.values(&mut evaluation, &columns, &agreed);
+    let declared = declared(&evaluation, source, items.flags);
     let record =
         build(&context, &secret, &agreed, columns.clone(), &values, declared, &proof_entropy)?;
 
-    let predicate = predicate(evaluation, intent.id, &record)?;
+    let predicate = predicate(&evaluation, intent.id, &record)?;
     let prepared = session.prepare(predicate).await?;
     // Whatever happens from here on, what was signed can be opened.
     let vault_record = VaultRecord {
@@ -118,7 +122,7 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
         item_key: Zeroizing::new(*item_key.as_bytes()),
         items_file: items.file.to_jsonl(),
         epochs: items.epochs,
-        items: values.iter().map(|item| kept::vault_item(item.as_ref(), &columns)).collect(),
+        items: values.into_iter().map(|item| kept::vault_item(item, &columns)).collect(),
         subjects: SUBJECTS
             .iter()
             .map(|name| (*name).to_owned())
@@ -127,7 +131,11 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
         coins: Vec::new(),
     };
     vault.put_record(&vault_record, session.entropy())?;
-    session.connection().put_artifact(record.vector()).await?;
+    let bar = progress::bytes("sending commitments", record.vector().len() as u64);
+    let moved = bar.clone();
+    let sent = move |bytes| moved.set_position(bytes);
+    session.connection().put_artifact_watched(record.vector(), sent).await?;
+    bar.finish_and_clear();
     let logged = session.send(prepared).await?;
 
     let registration = session.registration()?;
@@ -140,7 +148,7 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
     let receipt = out.with_extension("tlog-proof");
     files::write(&out, &bundle, files::Access::Shared)?;
     files::write(&receipt, &logged.inclusion.receipt().to_bytes(), files::Access::Shared)?;
-    Ok(report(&key, evaluation, &record, logged.id, &logged.inclusion, &left_out, &out, &receipt))
+    Ok(report(&key, &evaluation, &record, logged.id, &logged.inclusion, &left_out, &out, &receipt))
 }
 
 /// A log that contradicts itself is not committed to, unless the user has said so.

@@ -10,24 +10,62 @@
 //!
 //! Losing the vault loses only the ability to open records; deleting one file of `records`
 //! shreds that record.
+//!
+//! Whoever has a vault open holds a shared lock on its folder; changing its key takes it alone.
 
 mod container;
 mod documents;
+mod rekey;
+mod transfer;
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use tlog::{Hash, KeyName};
 
-pub use container::{ContainerError, VaultKey};
+pub use container::{ContainerError, VaultKey, VaultKind};
 pub use documents::{DocumentError, Party, Scope, VaultItem, VaultRecord};
+pub use transfer::Imported;
 
 use crate::Entropy;
 use crate::files::{self, Access, FileError};
-use container::{open, seal};
+use container::Keyring;
 
 /// 1 GiB: the values of the largest evaluation that is kept by value.
 const MAX_FILE: u64 = 1 << 30;
+
+/// The folders in a vault.
+const PARTS: [&str; 3] = ["scopes", "records", "trust"];
+
+/// The parsers behind the files, without files: for fuzzing, and no promise.
+#[doc(hidden)]
+pub mod parsers {
+    use super::{
+        ContainerError, DocumentError, Entropy, Keyring, Party, Scope, VaultKey, VaultRecord,
+    };
+    use zeroize::Zeroizing;
+
+    pub fn seal(plain: &[u8], key: &VaultKey, entropy: &mut impl Entropy) -> Vec<u8> {
+        Keyring::new(key.clone()).seal(plain, entropy)
+    }
+
+    pub fn open(bytes: &[u8], key: &VaultKey) -> Result<Zeroizing<Vec<u8>>, ContainerError> {
+        Keyring::new(key.clone()).open(bytes)
+    }
+
+    /// Each reads a document and writes it again.
+    pub fn party(bytes: &[u8]) -> Result<Zeroizing<String>, DocumentError> {
+        Party::parse(bytes).map(|party| party.to_text())
+    }
+
+    pub fn scope(bytes: &[u8]) -> Result<Zeroizing<String>, DocumentError> {
+        Scope::parse(bytes).map(|scope| Zeroizing::new(scope.to_text()))
+    }
+
+    pub fn record(bytes: &[u8]) -> Result<Zeroizing<String>, DocumentError> {
+        VaultRecord::parse(bytes).map(|record| record.to_text())
+    }
+}
 
 /// A vault could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +89,27 @@ pub enum VaultError {
         /// What is wrong with it.
         cause: DocumentError,
     },
+    /// Another command has the vault open, or is changing its key.
+    #[error("{} is in use by another command; run this again when it has ended", .path.display())]
+    Busy {
+        /// The vault.
+        path: PathBuf,
+    },
+    /// A record of another party, or another record of the same run.
+    #[error("{problem}")]
+    Unfit {
+        /// Why it can't be taken in.
+        problem: String,
+    },
 }
 
 /// One party's vault, and the key that opens it.
 #[derive(Debug)]
 pub struct Vault {
     folder: PathBuf,
-    key: VaultKey,
+    keys: Keyring,
+    /// Held for as long as the vault is open.
+    _lock: Option<File>,
 }
 
 impl Vault {
@@ -71,29 +123,41 @@ impl Vault {
         if folder.exists() {
             return Err(FileError::new(folder, "exists already and is not overwritten").into());
         }
-        for part in ["scopes", "records", "trust"] {
+        for part in PARTS {
             let path = folder.join(part);
             make_private_folder(&path).map_err(|e| FileError::new(&path, e))?;
         }
-        let vault = Self { folder: folder.to_owned(), key };
+        let lock = lock(folder, File::try_lock_shared)?;
+        let vault = Self { folder: folder.to_owned(), keys: Keyring::new(key), _lock: lock };
         vault.write(&vault.folder.join("party.vault"), party.to_text().as_bytes(), entropy)?;
         Ok(vault)
     }
 
-    /// Opens a vault and checks that the key fits it.
+    /// Opens a vault and checks that the key fits it, and that nobody else may look into it.
     pub fn open(folder: &Path, key: VaultKey) -> Result<Self, VaultError> {
-        let vault = Self { folder: folder.to_owned(), key };
+        check_there(folder)?;
+        let lock = lock(folder, File::try_lock_shared)?;
+        let vault = Self { folder: folder.to_owned(), keys: Keyring::new(key), _lock: lock };
         vault.party()?;
         Ok(vault)
+    }
+
+    /// What it takes to open the vault in this folder.
+    pub fn kind(folder: &Path) -> Result<VaultKind, VaultError> {
+        check_there(folder)?;
+        let path = folder.join("party.vault");
+        let sealed = files::read_private(&path, MAX_FILE)?;
+        container::kind(&sealed).map_err(|cause| VaultError::Container { path, cause })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Whose vault this is.
     pub fn party(&self) -> Result<Party, VaultError> {
         let path = self.folder.join("party.vault");
-        if !path.exists() {
-            let problem = "is not there; a vault is made by: countersign keygen NAME";
-            return Err(FileError::new(&path, problem).into());
-        }
         self.read(&path, Party::parse)
     }
 
@@ -118,27 +182,62 @@ impl Vault {
         record: &VaultRecord,
         entropy: &mut impl Entropy,
     ) -> Result<(), VaultError> {
-        let path = self.folder.join("records").join(format!("{}.vault", record.intent));
-        self.write(&path, record.to_text().as_bytes(), entropy)
+        self.write(&self.record_path(&record.intent), record.to_text().as_bytes(), entropy)
     }
 
-    /// What opens the record that this statement attests.
+    /// What opens the record that this statement attests. A file that doesn't open is an error
+    /// only if none of the others is the one.
     pub fn record(&self, id: &Hash) -> Result<Option<VaultRecord>, VaultError> {
-        Ok(self.records()?.into_iter().find(|r| r.record == Some(*id)))
-    }
-
-    /// All records, in no particular order.
-    pub fn records(&self) -> Result<Vec<VaultRecord>, VaultError> {
-        let folder = self.folder.join("records");
-        let wrong = |e: std::io::Error| FileError::new(&folder, e);
-        let mut records = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(wrong)? {
-            let path = entry.map_err(wrong)?.path();
-            if path.extension().is_some_and(|e| e == "vault") {
-                records.push(self.read(&path, VaultRecord::parse)?);
+        let mut failure = None;
+        for path in self.record_files()? {
+            match self.read_record(&path) {
+                Ok(record) if record.record == Some(*id) => return Ok(Some(record)),
+                Ok(_) => {}
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
             }
         }
-        Ok(records)
+        failure.map_or(Ok(None), Err)
+    }
+
+    /// All records, in the order of their intents.
+    pub fn records(&self) -> Result<Vec<VaultRecord>, VaultError> {
+        self.record_files()?.iter().map(|path| self.read_record(path)).collect()
+    }
+
+    /// The files that hold records, sorted; each is named by its intent.
+    pub fn record_files(&self) -> Result<Vec<PathBuf>, VaultError> {
+        let mut paths = list(&self.folder.join("records"))?;
+        paths.retain(|path| path.extension().is_some_and(|e| e == "vault"));
+        Ok(paths)
+    }
+
+    /// One of [`record_files`](Self::record_files).
+    pub fn read_record(&self, path: &Path) -> Result<VaultRecord, VaultError> {
+        self.read(path, VaultRecord::parse)
+    }
+
+    /// What interrupted commands left behind. None of it is ever read.
+    pub fn leftovers(&self) -> Result<Vec<PathBuf>, VaultError> {
+        let mut found = list(&self.folder)?;
+        for part in PARTS {
+            found.extend(list(&self.folder.join(part))?);
+        }
+        found.retain(|path| path.extension().is_some_and(|e| e == "tmp"));
+        found.extend(rekey::leftovers(&self.folder));
+        Ok(found)
+    }
+
+    /// Removes what opens a record, for good: its file in this vault is overwritten and deleted.
+    /// Copies of it elsewhere, and what disk or file system keep of old contents, are beyond reach.
+    pub fn shred(&self, file: &Path, entropy: &mut impl Entropy) -> Result<(), VaultError> {
+        for path in [files::with_ending(file, ".tmp"), file.to_owned()] {
+            if path.exists() {
+                files::shred(&path, entropy)?;
+            }
+        }
+        Ok(())
     }
 
     /// The newest checkpoint of this log that was verified, byte for byte.
@@ -153,6 +252,10 @@ impl Vault {
     /// Durable on return. The caller has verified it, and its consistency with the last one.
     pub fn put_trusted_checkpoint(&self, origin: &KeyName, note: &[u8]) -> Result<(), VaultError> {
         Ok(files::write(&self.trust_path(origin), note, Access::Private)?)
+    }
+
+    fn record_path(&self, intent: &Hash) -> PathBuf {
+        self.folder.join("records").join(format!("{intent}.vault"))
     }
 
     fn scope_path(&self, origin: &KeyName, exchange: &Hash) -> PathBuf {
@@ -171,7 +274,9 @@ impl Vault {
         parse: impl FnOnce(&[u8]) -> Result<T, DocumentError>,
     ) -> Result<T, VaultError> {
         let sealed = files::read_private(path, MAX_FILE)?;
-        let plain = open(&sealed, &self.key)
+        let plain = self
+            .keys
+            .open(&sealed)
             .map_err(|cause| VaultError::Container { path: path.to_owned(), cause })?;
         parse(&plain).map_err(|cause| VaultError::Document { path: path.to_owned(), cause })
     }
@@ -182,9 +287,68 @@ impl Vault {
         plain: &[u8],
         entropy: &mut impl Entropy,
     ) -> Result<(), VaultError> {
-        let sealed = seal(plain, &self.key, entropy);
+        let sealed = self.keys.seal(plain, entropy);
         Ok(files::write(path, &sealed, Access::Private)?)
     }
+}
+
+/// The folder is a vault that nobody else may look into.
+fn check_there(folder: &Path) -> Result<(), VaultError> {
+    if !folder.exists() {
+        let problem = match rekey::leftovers(folder).as_slice() {
+            [] => "is not there; a vault is made by: countersign keygen NAME".to_owned(),
+            left => format!(
+                "is not there, but {}: changing its key was interrupted; give that folder its \
+                 name back",
+                left[0].display()
+            ),
+        };
+        return Err(FileError::new(folder, problem).into());
+    }
+    files::check_private_folder(folder)?;
+    for part in PARTS {
+        let path = folder.join(part);
+        if !path.exists() {
+            let problem = format!(
+                "is missing; restore it from your backup, or if it was empty run: mkdir -m 700 {}",
+                path.display()
+            );
+            return Err(FileError::new(&path, problem).into());
+        }
+        files::check_private_folder(&path)?;
+    }
+    let path = folder.join("party.vault");
+    if !path.exists() && !files::with_ending(&path, ".tmp").exists() {
+        let problem = "is not there; restore it from your backup, or make a new vault with: \
+                       countersign keygen NAME";
+        return Err(FileError::new(&path, problem).into());
+    }
+    Ok(())
+}
+
+/// Locks the folder itself, so that no file of its own is needed. Where the system has no locks
+/// on folders there is none.
+fn lock(
+    folder: &Path,
+    take: fn(&File) -> Result<(), TryLockError>,
+) -> Result<Option<File>, VaultError> {
+    let Ok(file) = File::open(folder) else { return Ok(None) };
+    match take(&file) {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(VaultError::Busy { path: folder.to_owned() }),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// What is in a folder, sorted.
+fn list(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let wrong = |e: std::io::Error| FileError::new(folder, e);
+    let mut paths = fs::read_dir(folder)
+        .map_err(wrong)?
+        .map(|entry| Ok(entry.map_err(wrong)?.path()))
+        .collect::<Result<Vec<_>, FileError>>()?;
+    paths.sort();
+    Ok(paths)
 }
 
 #[cfg(unix)]

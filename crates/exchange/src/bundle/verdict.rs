@@ -1,112 +1,25 @@
 //! What a bundle proves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use record::column::LayoutError;
 use record::context::Context;
 use record::header::Header;
-use record::opening::{Against, Body, BodyError, OpeningError, Proved, Scope};
-use record::vector::{VectorError, verify_vector};
+use record::opening::{Against, Body, Proved, Scope};
+use record::vector::verify_vector;
 use tlog::{
-    CheckpointError, EMPTY_ROOT, Hash, KeyName, ProofError, PublicKey, SignedCheckpoint, TreeHead,
-    VerifierKey, verify_consistency, verify_inclusion,
+    CompactRange, EMPTY_ROOT, Hash, KeyName, Policy, PolicyLog, ProofError, PublicKey,
+    SignedCheckpoint, TreeHead, VerifierKey, verify_consistency, verify_inclusion,
 };
 
 use super::document::{Bundle, BundleLeaf};
+use super::fault::BundleFault;
+use crate::artifact::artifacts;
 use crate::predicate::Predicate;
-use crate::reason::Refusal;
+use crate::reason::{Reason, Refusal};
 use crate::registry::{Registry, VerifiedStatement};
+use crate::state::{History, Replayed, State};
 use crate::statement::SignedStatement;
 use crate::values::StatementId;
-
-/// Why a bundle proves nothing. One fault is enough: its writer made it, or somebody changed it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BundleFault {
-    /// It is about another log than the one whose key is pinned.
-    #[error("the bundle is about the log {found}, the pinned key is that of {expected}")]
-    OtherLog {
-        /// What the bundle says.
-        found: KeyName,
-        /// What the key says.
-        expected: KeyName,
-    },
-    /// The checkpoint is not signed by the log.
-    #[error("checkpoint: {0}")]
-    Checkpoint(#[from] CheckpointError),
-    /// A statement is malformed, or not signed by a current key of its signer.
-    #[error("entry {index}: {refusal}")]
-    Statement {
-        /// Which entry.
-        index: u64,
-        /// What is wrong with it.
-        refusal: Refusal,
-    },
-    /// A statement is not where it is said to be.
-    #[error("entry {index} is not in the signed tree: {cause}")]
-    Inclusion {
-        /// Which entry.
-        index: u64,
-        /// What fails.
-        cause: ProofError,
-    },
-    /// A statement has seen a head that is not a prefix of the signed tree.
-    #[error("entry {index} has seen a head of size {size} that is not in this history: {cause}")]
-    Seen {
-        /// Which entry.
-        index: u64,
-        /// Size of the head.
-        size: u64,
-        /// What fails.
-        cause: ProofError,
-    },
-    /// The proof for a head that a statement has seen is not here.
-    #[error("the bundle lacks the proof for the head of size {size} that entry {index} has seen")]
-    SeenUnproved {
-        /// Which entry.
-        index: u64,
-        /// Size of the head.
-        size: u64,
-    },
-    /// The header is beyond the limits under which commitments mean anything.
-    #[error("entry {index}: {cause}")]
-    Header {
-        /// Which entry.
-        index: u64,
-        /// The limit.
-        cause: LayoutError,
-    },
-    /// An evaluation without the intent that announced it.
-    #[error("entry {index}: its intent is not in the bundle, or is not its signer's")]
-    Intent {
-        /// Which entry.
-        index: u64,
-    },
-    /// The commitments contradict the attestation.
-    #[error("entry {index}: the commitment vector does not hold: {cause}")]
-    Vector {
-        /// Which entry.
-        index: u64,
-        /// What fails.
-        cause: VectorError,
-    },
-    /// An opening inside the bundle, or handed in with it, is malformed.
-    #[error("opening: {0}")]
-    OpeningForm(#[from] BodyError),
-    /// An opening is of a record that is not in the bundle.
-    #[error("opening: its record {0} is not in the bundle")]
-    OpeningRecord(Hash),
-    /// An opening does not match the record.
-    #[error("opening: {0}")]
-    Opening(#[from] OpeningError),
-    /// Leaves are missing that the bundle promises.
-    #[error("the bundle promises every entry from {from} on, but entry {missing} is not in it")]
-    Incomplete {
-        /// Where the promise begins.
-        from: u64,
-        /// The first that is missing.
-        missing: u64,
-    },
-}
 
 /// Whether the commitments of a record are here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +32,7 @@ pub enum VectorState {
 }
 
 /// One attestation that is where it is said to be.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attested {
     /// Its place.
     pub index: u64,
@@ -138,7 +51,7 @@ pub struct Attested {
 }
 
 /// One opening that matches its record.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
     /// The record.
     pub record: StatementId,
@@ -149,7 +62,7 @@ pub struct Opened {
 }
 
 /// What holds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// The head that the log signed.
     pub head: TreeHead,
@@ -169,17 +82,24 @@ impl Bundle {
             let (found, expected) = (self.origin.clone(), log.name().clone());
             return Err(BundleFault::OtherLog { found, expected });
         }
+        let policy = Policy::parse(self.policy.as_bytes())?;
+        if !policy.logs().iter().map(PolicyLog::key).any(|key| key == log) {
+            return Err(BundleFault::PolicyLog(log.name().clone()));
+        }
         let checkpoint = SignedCheckpoint::open(self.checkpoint.as_bytes(), log)?;
         let head = *checkpoint.head();
         let mut registry = Registry::new(log.name().clone());
         let mut statements = Vec::with_capacity(self.leaves.len());
         for leaf in &self.leaves {
             let verified = self.verify_leaf(leaf, &head, &registry)?;
+            self.check_heads(leaf.index, &verified, &head, log)?;
             registry.apply(leaf.index, &verified);
             statements.push((leaf.index, verified));
         }
         self.check_complete(head.size)?;
+        self.check_order(log)?;
         let attested = self.attested(&statements)?;
+        self.check_unused(&statements)?;
         let bodies = self.openings.iter().map(Vec::as_slice).chain(openings.iter().copied());
         let opened =
             bodies.map(|body| verify_opening(body, &attested)).collect::<Result<_, _>>()?;
@@ -196,30 +116,50 @@ impl Bundle {
         let hash = tlog::leaf_hash(&leaf.envelope);
         verify_inclusion(&hash, index, head, &leaf.proof)
             .map_err(|cause| BundleFault::Inclusion { index, cause })?;
+        let refused = |refusal| BundleFault::Statement { index, refusal };
         let verified = SignedStatement::parse(&leaf.envelope)
             .and_then(|signed| registry.verify(signed))
-            .map_err(|refusal| BundleFault::Statement { index, refusal })?;
-        let seen = verified.statement().common().seen;
-        let wrong = |cause| BundleFault::Seen { index, size: seen.size, cause };
-        if seen.size > index {
-            return Err(wrong(ProofError::Shrank { old: seen.size, new: index }));
-        }
-        if seen.size == 0 {
-            if seen.root != EMPTY_ROOT {
-                return Err(wrong(ProofError::OldRootMismatch { root: EMPTY_ROOT }));
-            }
-            return Ok(verified);
-        }
-        let proof = self
-            .heads
-            .get(&seen.size)
-            .ok_or(BundleFault::SeenUnproved { index, size: seen.size })?;
-        verify_consistency(&seen, head, proof).map_err(wrong)?;
+            .map_err(refused)?;
+        // A change of keys is believed by all that follows, so it must be its signer's to make.
+        registry.check_permission(&verified).map_err(refused)?;
+        registry.check_name(verified.statement()).map_err(refused)?;
         Ok(verified)
+    }
+
+    /// The heads that a statement names are prefixes of the signed tree, from before it.
+    fn check_heads(
+        &self,
+        index: u64,
+        verified: &VerifiedStatement,
+        head: &TreeHead,
+        log: &VerifierKey,
+    ) -> Result<(), BundleFault> {
+        for named in heads_of(verified) {
+            let size = named.size;
+            let wrong = |cause| BundleFault::Seen { index, size, cause };
+            if size > index {
+                return Err(wrong(ProofError::Shrank { old: size, new: index }));
+            }
+            if size == 0 {
+                verify_consistency(&named, &TreeHead::EMPTY, &[]).map_err(wrong)?;
+                continue;
+            }
+            let proof = self.heads.get(&size).ok_or(BundleFault::SeenUnproved { index, size })?;
+            verify_consistency(&named, head, proof).map_err(wrong)?;
+        }
+        let Predicate::Tick(tick) = verified.statement().predicate() else { return Ok(()) };
+        SignedCheckpoint::open(tick.note().as_bytes(), log).map_err(|error| {
+            let refusal = Refusal::new(Reason::TickNotSigned, error.to_string());
+            BundleFault::Statement { index, refusal: refusal.at("/predicate/checkpoint") }
+        })?;
+        Ok(())
     }
 
     fn check_complete(&self, size: u64) -> Result<(), BundleFault> {
         let from = self.complete_from;
+        if from > size {
+            return Err(BundleFault::Promise { from, size });
+        }
         let mut next = from;
         for leaf in self.leaves.iter().filter(|leaf| leaf.index >= from) {
             if leaf.index != next {
@@ -231,6 +171,43 @@ impl Bundle {
             return Err(BundleFault::Incomplete { from, missing: next });
         }
         Ok(())
+    }
+
+    /// A bundle of the whole log is replayed, so that what is void in it shows. One of a part
+    /// can't be: what a number or an intent has come to may stand in the entries that it lacks.
+    fn check_order(&self, log: &VerifierKey) -> Result<(), BundleFault> {
+        if self.complete_from > 0 {
+            return Ok(());
+        }
+        let mut state = State::new(log.clone());
+        let mut prefixes = Prefixes { tree: CompactRange::new(), roots: vec![EMPTY_ROOT] };
+        for leaf in &self.leaves {
+            match state.replay(leaf.index, &leaf.envelope, &prefixes) {
+                Replayed::Applied => prefixes.push(&leaf.envelope),
+                Replayed::Void(refusal) | Replayed::Noise(refusal) => {
+                    return Err(BundleFault::Statement { index: leaf.index, refusal });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What no statement names was checked against nothing, so a reader must not find it here.
+    fn check_unused(&self, statements: &[(u64, VerifiedStatement)]) -> Result<(), BundleFault> {
+        let statements = || statements.iter().map(|(_, verified)| verified);
+        let sizes: BTreeSet<u64> =
+            statements().flat_map(heads_of).map(|named| named.size).filter(|s| *s > 0).collect();
+        if let Some(size) = self.heads.keys().find(|size| !sizes.contains(size)) {
+            return Err(BundleFault::HeadUnused { size: *size });
+        }
+        let named: BTreeSet<Hash> = statements()
+            .flat_map(|verified| artifacts(verified.statement()))
+            .map(|need| need.digest)
+            .collect();
+        match self.artifacts.keys().find(|digest| !named.contains(digest)) {
+            Some(digest) => Err(BundleFault::ArtifactUnused(*digest)),
+            None => Ok(()),
+        }
     }
 
     fn attested(
@@ -291,6 +268,35 @@ impl Bundle {
         verify_vector(header, context, bytes)
             .map_err(|cause| BundleFault::Vector { index, cause })?;
         Ok(VectorState::Holds)
+    }
+}
+
+/// The heads that a statement names: what its signer has seen, and a tick's checkpoint.
+fn heads_of(verified: &VerifiedStatement) -> impl Iterator<Item = TreeHead> + use<> {
+    let statement = verified.statement();
+    let tick = match statement.predicate() {
+        Predicate::Tick(tick) => Some(tick.head()),
+        _ => None,
+    };
+    [statement.common().seen].into_iter().chain(tick)
+}
+
+/// The roots of all prefixes of a log that is there from its first entry on.
+struct Prefixes {
+    tree: CompactRange,
+    roots: Vec<Hash>,
+}
+
+impl Prefixes {
+    fn push(&mut self, leaf: &[u8]) {
+        self.tree.append(tlog::leaf_hash(leaf));
+        self.roots.push(self.tree.root());
+    }
+}
+
+impl History for Prefixes {
+    fn root(&self, size: u64) -> Option<Hash> {
+        self.roots.get(usize::try_from(size).ok()?).copied()
     }
 }
 

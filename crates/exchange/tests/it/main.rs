@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps nothing has failed")]
 
 mod agreements;
+mod bundle_bytes;
+mod bundle_logs;
+mod bundled;
+mod bundles;
 mod envelopes;
 mod keys;
 mod log;

@@ -152,7 +152,9 @@ fn find_end<R: Read + Seek>(input: &mut R, length: u64) -> Result<End, Fault> {
     let mut record = [0; END64 as usize];
     read_at(input, at64, &mut record)?;
     let size_field = u64_at(&record, 4);
-    if !record.starts_with(b"PK\x06\x06") || at64 + 12 + size_field != at - LOCATOR {
+    // The size is anything below 2^64.
+    let ends = size_field.checked_add(at64 + 12) == Some(at - LOCATOR);
+    if !record.starts_with(b"PK\x06\x06") || !ends {
         return Err(Fault::broken("the ZIP64 end of central directory lies elsewhere"));
     }
     let (here64, entries64) = (u64_at(&record, 24), u64_at(&record, 32));

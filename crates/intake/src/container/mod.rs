@@ -105,6 +105,32 @@ impl<R: Read + Seek> Archive<R> {
     }
 }
 
+/// Unpacks every member: name and bytes, in the order of the central directory. For fuzzing, and
+/// no promise: what a log needs goes through [`import`](crate::import).
+#[doc(hidden)]
+pub fn unpack(
+    archive: &[u8],
+    limits: &Limits,
+    allow_superseded: bool,
+) -> Result<Vec<(String, Vec<u8>)>, crate::Refusal> {
+    let read = || -> Result<Vec<(String, Vec<u8>)>, Fault> {
+        let mut archive = Archive::open(std::io::Cursor::new(archive), limits, allow_superseded)?;
+        let mut members = Vec::new();
+        for at in 0..archive.entries().len() {
+            let name = archive.entries()[at].name.clone();
+            let mut bytes = Vec::new();
+            let mut member = archive.member(at)?;
+            let read = member.read_to_end(&mut bytes);
+            // The failure behind an error of `read` comes from here.
+            member.finish()?;
+            read.map_err(unreadable)?;
+            members.push((name, bytes));
+        }
+        Ok(members)
+    };
+    read().map_err(|fault| fault.refusal(None))
+}
+
 /// What the operating system says is no part of a log, so it is left out of messages.
 fn unreadable(_: std::io::Error) -> Fault {
     Fault::new(Code::LogUnreadable, "the file can't be read")

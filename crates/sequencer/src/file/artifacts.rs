@@ -1,8 +1,8 @@
 //! Artifacts as files. Many threads may upload at once, each into a file of its own.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write as _};
-use std::path::PathBuf;
+use std::io::{self, ErrorKind, Read, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -69,6 +69,42 @@ impl ArtifactStore for FileArtifacts {
             Err(source) => Err(StoreError::Io { path, source }.into()),
         }
     }
+
+    fn list(&self) -> Result<Vec<Stored>, ArtifactError> {
+        let mut kept = Vec::new();
+        for folder in entries(&self.folders.root().join("artifacts"))? {
+            // What is half uploaded is no artifact yet.
+            if folder == self.incoming() || !folder.is_dir() {
+                continue;
+            }
+            for path in entries(&folder)? {
+                let name = path.file_name().and_then(|name| name.to_str());
+                let Some(digest) = name.and_then(|name| Hash::from_hex(name).ok()) else {
+                    continue;
+                };
+                let length = fs::metadata(&path).map_err(StoreError::io(&path))?.len();
+                kept.push(Stored { digest, length });
+            }
+        }
+        Ok(kept)
+    }
+
+    fn remove(&self, digest: &Hash) -> Result<(), ArtifactError> {
+        let path = self.path(digest);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(StoreError::Io { path, source: error }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The paths in a folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let paths = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>());
+    paths.map_err(StoreError::io(folder))
 }
 
 /// A file that goes away unless it is renamed.

@@ -11,17 +11,17 @@ use tlog::{Hash, TreeHead, encode_bundle};
 use crate::fault::Failpoints;
 use crate::store::{Claim, Commit, StagedBatch, StoreError};
 
-pub(super) const NAME: &str = "log.db";
-pub(super) const FIND_LEAF: &str = "SELECT position FROM leaf WHERE hash = ?1";
-pub(super) const FIND_KEY: &str = "SELECT position FROM statement WHERE key = ?1";
+pub(crate) const NAME: &str = "log.db";
+pub(crate) const FIND_LEAF: &str = "SELECT position FROM leaf WHERE hash = ?1";
+pub(crate) const FIND_KEY: &str = "SELECT position FROM statement WHERE key = ?1";
 
 /// "CSgn" in ASCII: what `file` and the check at open know a log's database by.
-const APPLICATION: i64 = 0x4353_676e;
-const SCHEMA_VERSION: i64 = 1;
+pub(crate) const APPLICATION: i64 = 0x4353_676e;
+pub(crate) const SCHEMA_VERSION: i64 = 1;
 
 /// Tables without row ids are one B-tree instead of two, and keys are whole: a cut one could be
 /// made to collide.
-const SCHEMA: &str = "
+pub(crate) const SCHEMA: &str = "
     CREATE TABLE head (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         epoch INTEGER NOT NULL CHECK (epoch >= 0),
@@ -246,7 +246,7 @@ fn is_empty(connection: &Connection) -> Result<bool, StoreError> {
 }
 
 /// The entries of a staged blob, which is written like a bundle of any width.
-fn split(mut blob: &[u8]) -> Option<Vec<Arc<[u8]>>> {
+pub(crate) fn split(mut blob: &[u8]) -> Option<Vec<Arc<[u8]>>> {
     let mut entries = Vec::new();
     while !blob.is_empty() {
         let (length, rest) = blob.split_first_chunk()?;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod arbitrary;
+mod cctv;
 mod checkpoints;
 mod keys;
 mod notes;

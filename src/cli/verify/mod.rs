@@ -1,16 +1,18 @@
 //! `countersign verify`: what files and logs prove, on the reader's own machine.
 
+mod log;
+
 use std::path::{Path, PathBuf};
 
-use client::{Connection, Folder, Http, Keeping, LogFiles, audit_log, files, keys};
+use client::{Address, Connection, files, keys};
 use exchange::bundle::{Attested, Bundle, Opened, VectorState, Verdict as BundleVerdict};
-use exchange::{History, Replayed, State};
 use json::Value;
 use record::column::Column;
-use tlog::{CompactRange, Hash, Receipt, TreeHead, VerifierKey};
+use tlog::{Receipt, TreeHead, VerifierKey};
 
 use super::output::{Failure, Report, Verdict};
-use super::party::LogArguments;
+use super::party::{LogArguments, TlsArguments};
+use super::style::Stream;
 
 /// Check bundles, openings, receipts, or a whole log.
 ///
@@ -39,6 +41,8 @@ pub(super) struct Arguments {
     /// Also ask this server to prove that all heads lie in one history.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    #[command(flatten)]
+    tls: TlsArguments,
 }
 
 /// What the inputs are, by their content.
@@ -65,7 +69,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
     let mut lines = Vec::new();
     let mut heads = Vec::new();
     for place in &inputs.logs {
-        lines.push(check_log(place, arguments.keep.as_deref(), &log)?);
+        let address = arguments.tls.address(place)?;
+        lines.push(log::check(&address, arguments.keep.as_deref(), &log)?);
     }
     for (place, bundle) in &inputs.bundles {
         let verdict = check_bundle(place, bundle, &inputs, &log, &parties, &mut lines);
@@ -82,7 +87,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
     }
     lines.extend(check_heads(&heads));
     if let Some(server) = &arguments.server {
-        lines.push(super::block_on(ask_server(server, &log, &heads))?);
+        let address = arguments.tls.address(server)?;
+        lines.push(super::block_on(ask_server(&address, &log, &heads))?);
     }
     let verdict = if lines.iter().all(|l| l.holds) { Verdict::Good } else { Verdict::Bad };
     let text = lines.iter().map(|line| line.text.as_str()).collect::<Vec<_>>().join("\n");
@@ -94,11 +100,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
     Ok(Report { text, json, verdict })
 }
 
+fn is_url(input: &str) -> bool {
+    input.starts_with("http://") || input.starts_with("https://")
+}
+
 fn sort(inputs: &[String]) -> Result<Inputs, Failure> {
     let mut sorted = Inputs::default();
     for input in inputs {
         let path = Path::new(input);
-        if input.starts_with("http://") || path.is_dir() {
+        if is_url(input) || path.is_dir() {
             sorted.logs.push(input.clone());
             continue;
         }
@@ -152,12 +162,12 @@ fn check_bundle(
     }
     if verdict.attested.is_empty() {
         let text = format!(
-            "{place}: holds. {} statements are in {} (size {})",
+            "{} statements are in {} (size {})",
             verdict.statements.len(),
             log.name(),
             verdict.head.size
         );
-        lines.push(Line::good(place, "bundle", text, Vec::new()));
+        lines.push(Line::good(place, "bundle", &text, Vec::new()));
     }
     lines.extend(verdict.opened.iter().map(|opened| describe_opening(place, opened)));
     for (opening, bytes) in inputs.openings.iter().filter(|(_, bytes)| concerns(bundle, bytes)) {
@@ -199,7 +209,7 @@ fn describe_attestation(
         VectorState::Absent => "its commitments are not in the bundle, so they were not checked",
     };
     let text = format!(
-        "{place}: holds. {} attests an evaluation of {} items ({}) as entry {} of {} (size {}), \
+        "{} attests an evaluation of {} items ({}) as entry {} of {} (size {}), \
          {key_text}; {vector}",
         attested.signer,
         header.layout().items(),
@@ -219,13 +229,13 @@ fn describe_attestation(
         ("columns", json::array(columns)),
         ("vector", (attested.vector == VectorState::Holds).into()),
     ];
-    Line::good(place, "attestation", text, members)
+    Line::good(place, "attestation", &text, members)
 }
 
 fn describe_opening(place: &str, opened: &Opened) -> Line {
     let proved = &opened.proved;
     let mut lines = vec![format!(
-        "{place}: holds. {} opened {} items, {} totals and {} facts of record {}; all match its \
+        "{} opened {} items, {} totals and {} facts of record {}; all match its \
          commitments",
         opened.signer,
         proved.items.len(),
@@ -280,7 +290,7 @@ fn describe_opening(place: &str, opened: &Opened) -> Line {
             ),
         ),
     ];
-    Line::good(place, "opening", lines.join("\n"), members)
+    Line::good(place, "opening", &lines.join("\n"), members)
 }
 
 fn check_receipt(
@@ -306,12 +316,12 @@ fn check_receipt(
         Ok(checkpoint) => {
             let size = checkpoint.head().size;
             let text = format!(
-                "{place}: holds. The statement is entry {} of {} (size {size})",
+                "The statement is entry {} of {} (size {size})",
                 receipt.index(),
                 log.name()
             );
             let members = vec![("index", receipt.index().into()), ("size", size.into())];
-            Line::good(place, "receipt", text, members)
+            Line::good(place, "receipt", &text, members)
         }
     })
 }
@@ -335,11 +345,12 @@ fn check_heads(heads: &[(String, TreeHead)]) -> Vec<Line> {
 }
 
 async fn ask_server(
-    server: &str,
+    address: &Address,
     log: &VerifierKey,
     heads: &[(String, TreeHead)],
 ) -> Result<Line, Failure> {
-    let mut connection = match Connection::open(server, log.clone(), None).await {
+    let server = address.url();
+    let mut connection = match Connection::open(address.clone(), log.clone(), None).await {
         Err(client::CallError::False(answer)) => {
             return Ok(Line::bad(server, "consistency", &answer.to_string()));
         }
@@ -358,91 +369,18 @@ async fn ask_server(
         }
     }
     let text = format!(
-        "{server}: holds. {} heads and the newest one (size {}) lie in one history",
+        "{} heads and the newest one (size {}) lie in one history",
         heads.len(),
         newest.size
     );
     let members = vec![("heads", heads.len().into()), ("size", newest.size.into())];
-    Ok(Line::good(server, "consistency", text, members))
-}
-
-/// Roots of all prefixes, for the heads that statements have seen.
-#[derive(Default)]
-struct Roots {
-    tree: CompactRange,
-    by_size: Vec<Hash>,
-}
-
-impl History for Roots {
-    fn root(&self, size: u64) -> Option<Hash> {
-        self.by_size.get(usize::try_from(size).ok()?.checked_sub(1)?).copied()
-    }
-}
-
-fn check_log(place: &str, keep: Option<&Path>, log: &VerifierKey) -> Result<Line, Failure> {
-    let source: Box<dyn LogFiles> = if place.starts_with("http://") {
-        Box::new(Http::new(place).map_err(Failure::new)?)
-    } else {
-        Box::new(Folder::new(Path::new(place)))
-    };
-    let source = match keep {
-        Some(folder) => Box::new(Keeping::new(source, folder)),
-        None => source,
-    };
-    let mut state = State::new(log.clone());
-    let mut roots = Roots::default();
-    let audit = audit_log(source.as_ref(), log, |index, leaf| {
-        let replayed = state.replay(index, leaf, &roots);
-        roots.tree.append(tlog::leaf_hash(leaf));
-        roots.by_size.push(roots.tree.root());
-        match replayed {
-            Replayed::Applied => None,
-            Replayed::Void(refusal) | Replayed::Noise(refusal) => {
-                Some(format!("an honest log would not hold it: {refusal}"))
-            }
-        }
-    })
-    .map_err(Failure::new)?;
-    let findings = audit.findings.iter().map(|finding| {
-        json::object([
-            ("path", Value::from(finding.path.as_str())),
-            ("problem", finding.problem.as_str().into()),
-        ])
-    });
-    let findings = json::array(findings);
-    if audit.findings.is_empty() {
-        let head = audit.head.unwrap_or(TreeHead::EMPTY);
-        let text = format!(
-            "{place}: holds. {} has {} statements; every tile, signature and step follows from \
-             them, and the log has signed their root {}",
-            log.name(),
-            head.size,
-            head.root
-        );
-        let members = vec![
-            ("size", head.size.into()),
-            ("root", head.root.to_string().into()),
-            ("findings", findings),
-        ];
-        return Ok(Line::good(place, "log", text, members));
-    }
-    let shown: Vec<String> = audit
-        .findings
-        .iter()
-        .take(20)
-        .map(|finding| format!("\n  {}: {}", finding.path, finding.problem))
-        .collect();
-    let problem = format!("{} findings:{}", audit.findings.len(), shown.concat());
-    let mut line = Line::bad(place, "log", &problem);
-    if let Value::Object(object) = &mut line.json {
-        object.insert("findings", findings);
-    }
-    Ok(line)
+    Ok(Line::good(server, "consistency", &text, members))
 }
 
 impl Line {
-    fn good(place: &str, kind: &str, text: String, members: Vec<(&str, Value)>) -> Self {
+    fn good(place: &str, kind: &str, text: &str, members: Vec<(&str, Value)>) -> Self {
         let base = [("input", place.into()), ("kind", kind.into()), ("holds", true.into())];
+        let text = format!("{place}: {}. {text}", Stream::Out.green("holds"));
         Self { holds: true, text, json: json::object(base.into_iter().chain(members)) }
     }
 
@@ -453,6 +391,7 @@ impl Line {
             ("holds", false.into()),
             ("problem", problem.into()),
         ]);
-        Self { holds: false, text: format!("{place}: DOES NOT HOLD: {problem}"), json }
+        let text = format!("{place}: {}: {problem}", Stream::Out.red("DOES NOT HOLD"));
+        Self { holds: false, text, json }
     }
 }

@@ -1,0 +1,148 @@
+//! Refusals as gRPC statuses. Each carries google.rpc.ErrorInfo with a stable reason: those of
+//! `exchange::Reason`, and for what no statement is about the ones below.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use exchange::{Reason, Refusal};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::quota::{QUOTA, RETRY_AFTER, SUBJECT};
+
+/// The log has fewer entries than the caller asks for; metadata `size`.
+pub(crate) const BEYOND_LOG: &str = "BEYOND_LOG";
+/// The log has no such entry.
+pub(crate) const UNKNOWN_ENTRY: &str = "UNKNOWN_ENTRY";
+/// There is no such artifact, or none for this caller.
+pub(crate) const UNKNOWN_ARTIFACT: &str = "UNKNOWN_ARTIFACT";
+/// A field of a request is malformed; `google.rpc.BadRequest` names it.
+pub(crate) const BAD_REQUEST: &str = "BAD_REQUEST";
+/// A message has too many bytes.
+pub(crate) const MESSAGE_TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
+/// The bytes are no message of this kind.
+pub(crate) const MALFORMED_MESSAGE: &str = "MALFORMED_MESSAGE";
+/// There is no such method.
+pub(crate) const UNKNOWN_METHOD: &str = "UNKNOWN_METHOD";
+/// The method can't do this yet.
+pub(crate) const NOT_SUPPORTED: &str = "NOT_SUPPORTED";
+/// Too many calls or streams go on.
+pub(crate) const OVERLOADED: &str = "OVERLOADED";
+/// The call or the next message of a stream took too long.
+pub(crate) const TOO_SLOW: &str = "TOO_SLOW";
+/// What is stored can't be read, or is damaged. The operator has to look.
+pub(crate) const UNREADABLE: &str = "UNREADABLE";
+/// Whatever else a transport has to say.
+pub(crate) const TRANSPORT: &str = "TRANSPORT";
+
+/// When to try again after a busy moment.
+const SOON: Duration = Duration::from_millis(500);
+
+/// The status of a refusal.
+pub(crate) fn of(refusal: &Refusal) -> Status {
+    let status = api::status(refusal);
+    let (quota, retry) = (refusal.value(QUOTA), refusal.value(RETRY_AFTER));
+    if quota.is_none() && refusal.reason() != Reason::QueueFull {
+        return status;
+    }
+    let mut details = status.get_error_details();
+    details.add_quota_failure_violation(
+        refusal.value(SUBJECT).unwrap_or("log"),
+        format!("{}: {}", quota.unwrap_or("queue"), refusal.message()),
+    );
+    if quota.is_some() {
+        // Where waiting does not help, nothing promises that it does.
+        let after = retry.and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
+        details.set_retry_info(after);
+    }
+    Status::with_error_details(status.code(), status.message(), details)
+}
+
+/// A status for what is not about a statement.
+pub(crate) fn plain(code: Code, reason: &'static str, message: impl Into<String>) -> Status {
+    with(code, reason, message, HashMap::new())
+}
+
+/// The same with facts for machines.
+pub(crate) fn with(
+    code: Code,
+    reason: &'static str,
+    message: impl Into<String>,
+    metadata: HashMap<String, String>,
+) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, api::DOMAIN, metadata);
+    if matches!(code, Code::Unavailable) {
+        details.set_retry_info(Some(SOON));
+    }
+    Status::with_error_details(code, message, details)
+}
+
+/// `INVALID_ARGUMENT` for one field.
+pub(crate) fn bad_field(field: &str, description: impl Into<String>) -> Status {
+    let description = description.into();
+    let message = format!("{field}: {description}");
+    let mut details = ErrorDetails::with_error_info(BAD_REQUEST, api::DOMAIN, HashMap::new());
+    details.add_bad_request_violation(field, description);
+    Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// `RESOURCE_EXHAUSTED`: too much goes on, in all or of one identity.
+pub(crate) fn overloaded(subject: &str, what: &str) -> Status {
+    let message = format!("too many {what} go on at once for {subject}; try again in a moment");
+    let mut details = ErrorDetails::with_error_info(OVERLOADED, api::DOMAIN, HashMap::new());
+    details.set_retry_info(Some(SOON));
+    details.add_quota_failure_violation(subject, format!("{what} at once"));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// Completes a status that tonic made: it has a code and words, but no details.
+pub(crate) fn complete(status: &Status) -> Status {
+    let reason = match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted => MESSAGE_TOO_LARGE,
+        Code::Unimplemented => UNKNOWN_METHOD,
+        Code::Internal | Code::InvalidArgument => MALFORMED_MESSAGE,
+        Code::DeadlineExceeded => TOO_SLOW,
+        _ => TRANSPORT,
+    };
+    let message = match status.message() {
+        "" => "the server has no such method",
+        message => message,
+    };
+    let mut completed = plain(status.code(), reason, message);
+    if reason == MESSAGE_TOO_LARGE {
+        let mut details = completed.get_error_details();
+        details.add_quota_failure_violation("message", message);
+        completed = Status::with_error_details(status.code(), message, details);
+    }
+    completed
+}
+
+/// The same status with the number under which the server's log has more about it.
+pub(crate) fn with_request(status: &Status, id: &str) -> Status {
+    let mut details = status.get_error_details();
+    details.set_request_info(id, "");
+    Status::with_error_details(status.code(), status.message(), details)
+}
+
+/// The name of a code, as gRPC writes it.
+pub(crate) const fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

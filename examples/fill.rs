@@ -1,0 +1,88 @@
+//! Fills a log with statements, to see how it behaves at size:
+//!
+//! ```text
+//! cargo run --release --example fill -- http://127.0.0.1:7400 lab-a.example.key LOG_ORIGIN 70000
+//! ```
+//!
+//! The party registers and then announces runs, one after another. Each statement names the one
+//! before by an id that is known before the log has it, so all of them go through one stream
+//! without waiting. The party must be new to the log.
+
+use std::error::Error;
+use std::path::Path;
+use std::time::Instant;
+
+use api::v1::append_stream_response::Result as Answer;
+use api::v1::log_service_client::LogServiceClient;
+use bytes::Bytes;
+use client::keys;
+use exchange::predicate::{Intent, Keys, Party, Predicate, SealingKey};
+use exchange::{Common, Envelope, Statement, StatementId};
+use tlog::{Hash, KeyName, SigningKey, TreeHead};
+use tokio_stream::StreamExt as _;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [server, key, origin, count] = arguments.as_slice() else {
+        return Err("usage: fill SERVER NAME.key LOG_ORIGIN COUNT".into());
+    };
+    let key = keys::read_signing(Path::new(key))?;
+    let origin = KeyName::parse(origin)?;
+    let count: u64 = count.parse()?;
+
+    let mut log = LogServiceClient::connect(server.clone()).await?;
+    let mut previous = None;
+    let statements = (1..=count).map(move |number| {
+        let envelope = envelope(&key, &origin, number, previous);
+        previous = Some(envelope.id());
+        api::v1::AppendStreamRequest { envelope: Bytes::copy_from_slice(envelope.as_bytes()) }
+    });
+    let began = Instant::now();
+    let mut answers = log.append_stream(tokio_stream::iter(statements)).await?.into_inner();
+    let mut appended = 0_u64;
+    while let Some(answer) = answers.next().await {
+        match answer?.result {
+            Some(Answer::Appended(_)) => appended += 1,
+            Some(Answer::Refused(refusal)) => {
+                return Err(format!("{}: {}", refusal.reason, refusal.message).into());
+            }
+            None => return Err("an answer says nothing".into()),
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{appended} statements in {seconds:.1} s, {:.0}/s", appended as f64 / seconds);
+    Ok(())
+}
+
+fn envelope(
+    key: &SigningKey,
+    origin: &KeyName,
+    number: u64,
+    previous: Option<StatementId>,
+) -> Envelope {
+    let common = Common {
+        origin: origin.clone(),
+        exchange: None,
+        signer: key.name().clone(),
+        number,
+        previous,
+        seen: TreeHead::EMPTY,
+    };
+    let fresh =
+        |what: &str| *Hash::of(&[what.as_bytes(), &number.to_be_bytes(), &*key.seed()]).as_bytes();
+    let predicate = if number == 1 {
+        let recovery = SigningKey::from_seed(key.name().clone(), &fresh("recovery"));
+        let keys = Keys {
+            name: key.name().clone(),
+            key: *key.public().as_bytes(),
+            sealing: SealingKey::X25519(fresh("sealing")),
+            recovery: *recovery.public().as_bytes(),
+        };
+        Predicate::Party(Box::new(Party::Register { keys }))
+    } else {
+        Predicate::Intent(Intent { run: number - 1, nonce: fresh("nonce") })
+    };
+    let statement = Statement::new(common, predicate).expect("the statement keeps every rule");
+    Envelope::sign(&statement.to_payload(), key).expect("the statement is short")
+}

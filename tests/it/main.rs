@@ -1,0 +1,16 @@
+//! Black-box tests: the built `countersign` binary and its API, as their users meet them.
+//!
+//! Servers listen on loopback at port 0. Every wait has a deadline, and a failure prints the
+//! command, its output and the server's log.
+
+// Functions that several tests share are tests too.
+#![allow(clippy::unwrap_used)]
+
+mod crash;
+mod http;
+mod oracle;
+mod parties;
+mod refusals;
+mod service;
+mod sizes;
+mod support;
