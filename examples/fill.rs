@@ -8,6 +8,8 @@
 //! before by an id that is known before the log has it, so all of them go through one stream
 //! without waiting. The party must be new to the log.
 
+#![allow(clippy::print_stdout)] // it is a program, not a library
+
 use std::error::Error;
 use std::path::Path;
 use std::time::Instant;

@@ -85,7 +85,7 @@ pub(super) fn read(path: &Path, options: &Options) -> Result<Import, Failure> {
     let file = File::open(path).map_err(wrong)?;
     bar.inc_length(file.metadata().map_err(wrong)?.len());
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let beside = folder(path.parent().unwrap_or(Path::new(".")));
+    let beside = folder(path.parent().unwrap_or_else(|| Path::new(".")));
     Ok(intake::import(Metered::new(file, &bar), &name.unwrap_or_default(), &beside, options))
 }
 
@@ -117,7 +117,7 @@ pub(super) fn select(
 
 /// SHA-256 of the log's bytes. A log of several files is their `sha256sum` lines, by name.
 pub(super) fn source_digest(path: &Path, evaluation: &Evaluation) -> Result<Hash, Failure> {
-    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or_else(|| Path::new(".")) };
     let own = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let names: Vec<String> = match evaluation.format {
         intake::Format::InspectEval | intake::Format::InspectJson => return digest(path),

@@ -148,7 +148,8 @@ fn describe_evaluation(path: &Path, evaluation: &Evaluation, flag_mismatch: bool
             Some(reducer) => format!("{} {} ({reducer})", metric.column, metric.metric),
             None => format!("{} {}", metric.column, metric.metric),
         };
-        let figure = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.6}"));
+        let figure =
+            |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.6}"));
         lines.push(format!(
             "  figure    {name} = {} reported, {} recomputed from {} units",
             figure(metric.reported),

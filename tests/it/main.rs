@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod demo;
 mod http;
 mod oracle;
 mod parties;

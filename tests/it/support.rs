@@ -1,6 +1,9 @@
 //! A folder in which commands run under a watchdog and servers start and stop. Here belongs what
 //! tests of every theme need, and nothing that knows what a statement says.
 
+// What the modules share is kept here whole, also where only some of them use it.
+#![allow(dead_code)]
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read, Write as _};

@@ -138,10 +138,10 @@ fn fetch(
     if let Some(bytes) = files.fetch(&path.to_string(), max)? {
         return Ok(Some(bytes));
     }
-    if !path.is_full() {
-        if let Some(bytes) = files.fetch(&path.full().to_string(), max)? {
-            return Ok(Some(cut(bytes, path)));
-        }
+    if !path.is_full()
+        && let Some(bytes) = files.fetch(&path.full().to_string(), max)?
+    {
+        return Ok(Some(cut(bytes, path)));
     }
     let problem = "is not there, though the checkpoint calls for it".to_owned();
     findings.push(Finding { path: path.to_string(), problem });

@@ -42,7 +42,10 @@ pub(crate) struct Patience {
 
 /// Calls on a connection, with the time by which each must have ended.
 #[derive(Debug, Default)]
-pub(crate) struct OpenCalls(Mutex<(u64, BTreeMap<(Instant, u64), ()>)>);
+pub(crate) struct OpenCalls(Mutex<(u64, Begun)>);
+
+/// Open calls, the oldest first; the number tells those of one moment apart.
+type Begun = BTreeMap<(Instant, u64), ()>;
 
 impl OpenCalls {
     /// Notes a call; it is over when the answer is dropped.

@@ -351,7 +351,7 @@ impl Loaded {
             Failure::new(format!("{}:{problem}", path.display()))
                 .next("see docs/configuration.md for every key")
         })?;
-        let folder = path.parent().unwrap_or(Path::new(""));
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
         config.resolve(folder);
         Ok(Self { config, file: Some((path.to_owned(), text)) })
     }

@@ -17,7 +17,7 @@ pub(super) fn open_key(settings: &LogSection) -> Result<SigningKey, Failure> {
     let path = data.join("log.key");
     if path.exists() {
         let key = keys::read_signing(&path)?;
-        let origin = settings.origin.as_deref().unwrap_or(key.name().as_str());
+        let origin = settings.origin.as_deref().unwrap_or_else(|| key.name().as_str());
         if origin != key.name().as_str() {
             let problem = format!("{} is the log {}, not {origin}", data.display(), key.name());
             return Err(Failure::new(problem).next("choose another --data for another log"));

@@ -174,11 +174,11 @@ fn check_costs(document: &EncryptedPrivateKeyInfoOwned) -> Result<(), String> {
             return too_costly("lanes", lanes, u64::from(MAX_SCRYPT_LANES));
         }
     }
-    if let Some(pbkdf2) = parameters.kdf.pbkdf2() {
-        if pbkdf2.iteration_count > MAX_PBKDF2_ROUNDS {
-            let rounds = u64::from(pbkdf2.iteration_count);
-            return too_costly("rounds", rounds, u64::from(MAX_PBKDF2_ROUNDS));
-        }
+    if let Some(pbkdf2) = parameters.kdf.pbkdf2()
+        && pbkdf2.iteration_count > MAX_PBKDF2_ROUNDS
+    {
+        let rounds = u64::from(pbkdf2.iteration_count);
+        return too_costly("rounds", rounds, u64::from(MAX_PBKDF2_ROUNDS));
     }
     Ok(())
 }

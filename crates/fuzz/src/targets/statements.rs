@@ -43,7 +43,7 @@ pub(super) fn targets() -> Vec<Target> {
         memory: Memory::USUAL,
     };
     let mut targets = vec![target("envelope", envelopes, envelope)];
-    let kinds: [(&'static str, fn() -> Vec<Vec<u8>>); 16] = [
+    let kinds: [(&'static str, Seeds); 16] = [
         ("statement-party", payloads::<0>),
         ("statement-tick", payloads::<1>),
         ("statement-stamp", payloads::<2>),
@@ -302,3 +302,6 @@ fn replay(input: &[u8]) -> Verdict {
     }
     Verdict::of(applied > 0 && applied == leaves.len())
 }
+
+/// Inputs that a target starts from.
+type Seeds = fn() -> Vec<Vec<u8>>;
