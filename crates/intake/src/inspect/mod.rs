@@ -214,7 +214,7 @@ fn read_others<R: Read + Seek>(archive: &mut Archive<R>, draft: &mut Draft) -> R
     Ok(())
 }
 
-/// A `.json` log while its members come in; [`read_json`](crate::document) feeds it.
+/// A `.json` log while its members come in; the reader of documents feeds it.
 pub(crate) struct JsonLog {
     draft: Draft,
     header: json::Object,
