@@ -5,7 +5,6 @@
 
 mod crashes;
 mod damage;
-mod fsck;
 mod growth;
 mod reading;
 mod shell;
