@@ -5,6 +5,6 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    server::install_provider();
+    transport::install_provider();
     cli::run()
 }

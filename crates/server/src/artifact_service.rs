@@ -14,13 +14,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Request, Response, Status, Streaming};
+use transport::status::{self, QUOTA, SUBJECT};
+use transport::{Peer, TransportLimits, peer_of};
 
 use crate::Service;
 use crate::holdings::Access;
-use crate::peer::Peer;
-use crate::quota::{QUOTA, SUBJECT};
-use crate::status;
-use crate::transport::TransportLimits;
 
 /// Bytes of one piece of a download.
 const CHUNK: usize = 256 << 10;
@@ -41,7 +39,7 @@ impl v1::artifact_service_server::ArtifactService for ArtifactApi {
         &self,
         request: Request<Streaming<v1::PutArtifactRequest>>,
     ) -> Result<Response<v1::PutArtifactResponse>, Status> {
-        let peer = peer(&request)?;
+        let peer = peer_of(&request)?;
         let upload = self.upload(&peer, request.into_inner());
         match tokio::time::timeout(self.limits.upload, upload).await {
             Ok(stored) => stored.map(Response::new),
@@ -56,7 +54,7 @@ impl v1::artifact_service_server::ArtifactService for ArtifactApi {
         &self,
         request: Request<v1::GetArtifactRequest>,
     ) -> Result<Response<Self::GetArtifactStream>, Status> {
-        let peer = peer(&request)?;
+        let peer = peer_of(&request)?;
         let digest = Hash::from_slice(&request.into_inner().digest)
             .map_err(|_| status::bad_field("digest", "must be 32 bytes"))?;
         let envelopes = self.service.settings().envelopes;
@@ -160,12 +158,6 @@ async fn download(
             }
         }
     }
-}
-
-/// Who calls: the guard has seen to it that there is somebody.
-pub(crate) fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
-    let peer = request.extensions().get::<Peer>().cloned();
-    peer.ok_or_else(|| status::plain(Code::Internal, status::TRANSPORT, "who is calling?"))
 }
 
 fn absent(digest: &Hash) -> Status {

@@ -13,8 +13,8 @@ use exchange::{Reason, Refusal, Statement, artifacts};
 use sequencer::Stored;
 use tlog::{Hash, KeyName};
 
-use crate::peer::{Identity, Peer};
-use crate::quota::{QUOTA, RETRY_AFTER, SUBJECT};
+use transport::status::{QUOTA, RETRY_AFTER, SUBJECT};
+use transport::{Identity, Peer};
 
 /// How much may be stored that no statement has named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -390,8 +390,7 @@ mod tests {
     use tlog::{Hash, KeyName};
 
     use super::{Access, Envelopes, Holdings, Unnamed};
-    use crate::link::OpenCalls;
-    use crate::peer::{Fingerprint, Identity, Peer, Roster};
+    use transport::{Fingerprint, Identity, OpenCalls, Peer, Roster};
 
     fn name(text: &str) -> KeyName {
         KeyName::parse(text).unwrap()

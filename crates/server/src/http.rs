@@ -9,18 +9,9 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tlog::TilePath;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_stream::{Stream, StreamExt as _};
-use tower::ServiceExt as _;
+use transport::Peer;
 
-use crate::link::Link;
-use crate::peer::Peer;
-use crate::transport::TransportLimits;
 use crate::{Condition, Service};
 
 /// A year: full tiles never change, and neither does a partial tile of one width.
@@ -28,9 +19,6 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// The tile may exist a second later.
 const NOT_FOUND: &str = "no-store";
-
-/// Headers of one request; a proxy adds some ten.
-const HEADERS: usize = 64;
 
 /// OpenMetrics 1.0, which Prometheus reads.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -58,61 +46,6 @@ fn metrics() -> Router<Arc<Service>> {
     Router::new().route("/metrics", get(scrape))
 }
 
-/// Serves connections until told to end; then each ends after the request it is at.
-pub(crate) async fn serve(
-    mut links: impl Stream<Item = std::io::Result<Link>> + Unpin,
-    router: Router,
-    limits: TransportLimits,
-    ended: watch::Receiver<bool>,
-) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.handshake)
-        .max_headers(HEADERS)
-        // What hyper can do with the least is 8 KiB.
-        .max_buf_size((limits.header_bytes as usize).max(8 << 10))
-        .half_close(false);
-    let mut open = JoinSet::new();
-    let mut end = std::pin::pin!(until(ended.clone()));
-    loop {
-        let link = tokio::select! {
-            link = links.next() => link,
-            () = &mut end => break,
-            // So that what has ended does not pile up.
-            Some(_) = open.join_next() => continue,
-        };
-        let Some(Ok(link)) = link else { break };
-        let peer = link.peer().clone();
-        let service = router.clone().map_request(move |mut request: hyper::Request<_>| {
-            request.extensions_mut().insert(peer.clone());
-            request
-        });
-        let connection =
-            http.serve_connection(TokioIo::new(link), TowerToHyperService::new(service));
-        let ended = until(ended.clone());
-        open.spawn(async move {
-            let mut connection = std::pin::pin!(connection);
-            let result = tokio::select! {
-                result = connection.as_mut() => result,
-                () = ended => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = result {
-                tracing::debug!(%error, "an HTTP connection ended early");
-            }
-        });
-    }
-    drop(links);
-    while open.join_next().await.is_some() {}
-}
-
-/// Returns once it is so, or once nobody can say it any more.
-pub(crate) async fn until(mut ended: watch::Receiver<bool>) {
-    let _ = ended.wait_for(|ended| *ended).await;
-}
-
 /// Lets pass who may read.
 async fn admitted(request: Request, next: Next) -> Response {
     if request.extensions().get::<Peer>().is_some_and(Peer::may_read) {
@@ -123,7 +56,7 @@ async fn admitted(request: Request, next: Next) -> Response {
 }
 
 async fn checkpoint(State(service): State<Arc<Service>>) -> Response {
-    service.metrics().read("http", "checkpoint");
+    service.metrics().transport().read("http", "checkpoint");
     let headers =
         [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
     (headers, service.reader().checkpoint().to_vec()).into_response()
@@ -148,7 +81,7 @@ async fn tile(State(service): State<Arc<Service>>, Path(path): Path<String>) -> 
             return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
         }
     };
-    service.metrics().read("http", "tile");
+    service.metrics().transport().read("http", "tile");
     let headers =
         [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, IMMUTABLE)];
     (headers, bytes).into_response()

@@ -2,26 +2,18 @@
 //! path.
 //!
 //! Listeners, storage and keys come from outside, so that tests and simulations run this very
-//! code. It has no files and no flags of its own.
+//! code. It has no files and no flags of its own. Connections are the crate `transport`'s.
 
 mod artifact_service;
-mod door;
 mod gate;
-mod guard;
 mod holdings;
 mod http;
-mod link;
 mod log_service;
 mod metered;
 mod metrics;
-mod peer;
 mod quota;
 mod serve;
 mod service;
-mod slots;
-mod status;
-mod tls;
-mod transport;
 
 pub use gate::Admitted;
 pub use holdings::{Envelopes, Unnamed};
@@ -30,9 +22,6 @@ pub use holdings::{Envelopes, Unnamed};
 pub use log_service::{inclusion, list};
 pub use metered::Metered;
 pub use metrics::Metrics;
-pub use peer::{Fingerprint, Identity, InvalidFingerprint, Peer, Roster};
 pub use quota::{Quotas, Rate};
-pub use serve::{Listeners, ServeError, Shutdown, serve, serve_on};
+pub use serve::{Listeners, ServeError, serve, serve_on};
 pub use service::{Condition, OpenError, Queued, Service, Settings, Writer};
-pub use tls::{Pem, Tls, TlsError, install_provider};
-pub use transport::{Reading, Transport, TransportLimits};

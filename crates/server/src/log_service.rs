@@ -15,13 +15,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Request, Response, Status, Streaming};
+use transport::{Peer, TransportLimits, peer_of, status};
 
 use crate::Service;
-use crate::artifact_service::{peer, too_slow};
-use crate::peer::Peer;
+use crate::artifact_service::too_slow;
 use crate::service::Queued;
-use crate::status;
-use crate::transport::TransportLimits;
 
 /// Entries of one answer together; with their proofs and framing it stays below 4 MiB.
 const PAGE_BYTES: usize = 3 << 20;
@@ -48,7 +46,7 @@ impl v1::log_service_server::LogService for LogApi {
         &self,
         request: Request<v1::AppendRequest>,
     ) -> Result<Response<v1::AppendResponse>, Status> {
-        let peer = peer(&request)?;
+        let peer = peer_of(&request)?;
         let request = request.into_inner();
         if request.wait_for() == v1::WaitFor::Witnessed {
             let message = "this log has no witnesses yet; use WAIT_FOR_COMMITTED";
@@ -71,7 +69,7 @@ impl v1::log_service_server::LogService for LogApi {
     ) -> Result<Response<Self::AppendStreamStream>, Status> {
         // Full when the caller does not read its answers: then its statements wait, too.
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-        let peer = peer(&request)?;
+        let peer = peer_of(&request)?;
         tokio::spawn(append_all(self.clone(), peer, request.into_inner(), sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }

@@ -37,11 +37,7 @@ struct Counters {
     artifact_bytes: Family<DirectionLabels, Counter>,
     artifacts_removed: Counter,
     unnamed_bytes: Gauge,
-    connections: Family<ListenerLabels, Gauge>,
-    connections_refused: Family<RefusedLabels, Counter>,
-    calls: Family<CallLabels, Counter>,
-    reads: Family<ReadLabels, Counter>,
-    retry_info: Family<ReasonLabels, Counter>,
+    transport: transport::Metrics,
 }
 
 /// What became of a statement.
@@ -53,29 +49,6 @@ pub(crate) enum AppendResult {
     Existed,
     /// It is not in the log, for this reason.
     Refused(Reason),
-}
-
-/// Which listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Door {
-    /// gRPC.
-    Grpc,
-    /// The read path over HTTP.
-    Http,
-    /// Health and metrics.
-    Admin,
-}
-
-impl Door {
-    const ALL: [Self; 3] = [Self::Grpc, Self::Http, Self::Admin];
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Grpc => "grpc",
-            Self::Http => "http",
-            Self::Admin => "admin",
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,34 +65,6 @@ struct CauseLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DirectionLabels {
     direction: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ListenerLabels {
-    listener: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusedLabels {
-    listener: &'static str,
-    cause: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CallLabels {
-    method: &'static str,
-    code: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReadLabels {
-    interface: &'static str,
-    what: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabels {
-    reason: &'static str,
 }
 
 /// 0.1 ms to 6.5 s, each twice the one before: an fsync takes 0.2 ms on a good disk and 20 ms on
@@ -155,11 +100,7 @@ impl Default for Metrics {
                 "artifact_unnamed_bytes",
                 "Bytes of artifacts that no statement has named yet",
             ),
-            connections: add(r, "connections", "Open connections"),
-            connections_refused: add(r, "connections_refused", "Connections closed at the door"),
-            calls: add(r, "calls", "gRPC calls by method and status code"),
-            reads: add(r, "reads", "Answers from the log, over gRPC and HTTP"),
-            retry_info: add(r, "retry_info", "Refusals that name a time to try again"),
+            transport: transport::Metrics::register(r),
         };
         r.register("append_seconds", "From request to answer", counters.append_seconds.clone());
         r.register("batch_entries", "Statements of one commit", counters.batch_entries.clone());
@@ -197,23 +138,16 @@ impl Counters {
         for direction in ["in", "out"] {
             touch(&self.artifact_bytes, &DirectionLabels { direction });
         }
-        for door in Door::ALL {
-            let listener = door.as_str();
-            touch(&self.connections, &ListenerLabels { listener });
-            for cause in ["full", "address_full", "handshake"] {
-                touch(&self.connections_refused, &RefusedLabels { listener, cause });
-            }
-        }
-        for reason in [Reason::QueueFull, Reason::RateLimited, Reason::Stopping] {
-            touch(&self.retry_info, &ReasonLabels { reason: reason.as_str() });
-        }
-        for what in ["checkpoint", "tile"] {
-            touch(&self.reads, &ReadLabels { interface: "http", what });
-        }
-        for what in ["checkpoint", "proof", "entries", "artifact"] {
-            touch(&self.reads, &ReadLabels { interface: "grpc", what });
-        }
-        touch(&self.calls, &CallLabels { method: "Append", code: "OK" });
+        let reads = [
+            ("http", "checkpoint"),
+            ("http", "tile"),
+            ("grpc", "checkpoint"),
+            ("grpc", "proof"),
+            ("grpc", "entries"),
+            ("grpc", "artifact"),
+        ];
+        let reasons = [Reason::QueueFull, Reason::RateLimited, Reason::Stopping];
+        self.transport.begin_at_zero("Append", &reads, &reasons.map(Reason::as_str));
     }
 }
 
@@ -302,38 +236,8 @@ impl Metrics {
         self.0.1.artifacts_removed.inc_by(artifacts);
     }
 
-    /// Counts a connection for as long as the answer lives.
-    pub(crate) fn connection(&self, door: Door) -> Counted {
-        let labels = ListenerLabels { listener: door.as_str() };
-        let gauge = self.0.1.connections.get_or_create_owned(&labels);
-        gauge.inc();
-        Counted(gauge)
-    }
-
-    pub(crate) fn connection_refused(&self, door: Door, cause: &'static str) {
-        let labels = RefusedLabels { listener: door.as_str(), cause };
-        self.0.1.connections_refused.get_or_create(&labels).inc();
-    }
-
-    pub(crate) fn call(&self, method: &'static str, code: &'static str) {
-        self.0.1.calls.get_or_create(&CallLabels { method, code }).inc();
-    }
-
-    pub(crate) fn read(&self, interface: &'static str, what: &'static str) {
-        self.0.1.reads.get_or_create(&ReadLabels { interface, what }).inc();
-    }
-
-    pub(crate) fn retry_info(&self, reason: &'static str) {
-        self.0.1.retry_info.get_or_create(&ReasonLabels { reason }).inc();
-    }
-}
-
-/// One open connection.
-#[derive(Debug)]
-pub(crate) struct Counted(Gauge);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
+    /// What is counted about connections and calls.
+    pub(crate) fn transport(&self) -> &transport::Metrics {
+        &self.0.1.transport
     }
 }

@@ -10,7 +10,8 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-use crate::peer::Identity;
+use transport::Identity;
+use transport::status::{QUOTA, RETRY_AFTER, SUBJECT};
 
 /// So much each second on average, and so much at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,13 +143,6 @@ impl<C: Clock> std::fmt::Debug for Meters<C> {
     }
 }
 
-/// Metadata keys of a refusal from which its status gets QuotaFailure and RetryInfo.
-pub(crate) const QUOTA: &str = "quota";
-/// Who exceeded it.
-pub(crate) const SUBJECT: &str = "subject";
-/// When to try again.
-pub(crate) const RETRY_AFTER: &str = "retry_after_ms";
-
 /// `RATE_LIMITED` with what the status is made of. Without a time, trying again is in vain.
 pub(crate) fn exceeded(by: &Identity, quota: &'static str, retry: Option<Duration>) -> Refusal {
     let refusal = match retry {
@@ -177,8 +171,9 @@ mod tests {
     use exchange::Reason;
     use governor::clock::FakeRelativeClock;
 
+    use transport::Identity;
+
     use super::{Meters, QUOTA, Quotas, RETRY_AFTER, Rate};
-    use crate::peer::Identity;
 
     fn party(name: &str) -> Identity {
         Identity::Party(tlog::KeyName::parse(name).unwrap())

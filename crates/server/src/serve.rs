@@ -1,6 +1,5 @@
 //! Listeners in, a running service out; and an end within a deadline.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,20 +7,12 @@ use api::v1::artifact_service_server::ArtifactServiceServer;
 use api::v1::log_service_server::LogServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use transport::{Background, Door, Guard, Shutdown, Transport, Unreadable, told, until};
 
 use crate::artifact_service::ArtifactApi;
-use crate::door::Doorkeeper;
-use crate::guard::Guard;
-use crate::link::{Link, Patience};
 use crate::log_service::LogApi;
-use crate::metrics::Door;
-use crate::slots::Slots;
-use crate::transport::Transport;
 use crate::{Condition, Service, Writer, http};
 
 /// An envelope has at most 64 KiB; protobuf adds a few bytes.
@@ -30,8 +21,6 @@ const MAX_APPEND: usize = 256 << 10;
 const MAX_CHUNK: usize = (1 << 20) + 1024;
 /// Answers are paged below this.
 const MAX_ANSWER: usize = 4 << 20;
-/// What one connection may send ahead of being read: 4 MiB × connections bounds the memory.
-const CONNECTION_WINDOW: u32 = 4 << 20;
 /// How often garbage is looked for.
 const TIDY: Duration = Duration::from_secs(30);
 
@@ -48,11 +37,8 @@ pub enum ServeError {
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// Nobody could read: no client certificates are asked for, and reading is not public.
-    #[error(
-        "nobody could read from {0}: it is not on loopback, no client certificates are asked for, \
-         and reading is not public"
-    )]
-    Unreadable(SocketAddr),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     /// The writer met an error after which the state is unknown. Starting again recovers.
     #[error("the writer stopped: {0}; start the server again, it recovers what is durable")]
     Fatal(#[from] sequencer::Fatal),
@@ -60,9 +46,6 @@ pub enum ServeError {
     #[error("the writer's thread panicked")]
     Panicked,
 }
-
-/// Tells a service to stop: set it to true.
-pub type Shutdown = watch::Receiver<bool>;
 
 /// Where a service listens.
 #[derive(Debug)]
@@ -126,36 +109,29 @@ pub async fn serve_on(
             .max_decoding_message_size(MAX_CHUNK)
             .max_encoding_message_size(MAX_ANSWER);
     let with_metrics = files.local_addr()?.ip().is_loopback();
-    let grpc = Server::builder()
-        .http2_keepalive_interval(Some(limits.keepalive))
-        .http2_keepalive_timeout(Some(limits.keepalive_answer))
-        .http2_max_header_list_size(limits.header_bytes)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(limits.streams_per_connection)
-        // Without a grace: with one, connections are cut without a word (tonic 0.14.9).
-        .max_connection_age(limits.connection_age)
-        .layer(Guard::new(limits, service.metrics().clone()))
+    let counted = service.metrics().transport();
+    let grpc = transport::grpc_server(limits, Guard::new(limits, counted.clone()))
         .add_service(health)
         .add_service(reflection)
         .add_service(log)
         .add_service(artifacts)
         .serve_with_incoming_shutdown(
-            open(&service, &transport, Door::Grpc, grpc)?,
-            http::until(ended.clone()),
+            transport::open(&transport, counted, Door::Grpc, grpc)?,
+            until(ended.clone()),
         );
-    let files = http::serve(
-        open(&service, &transport, Door::Http, files)?,
+    let files = transport::http::serve(
+        transport::open(&transport, counted, Door::Http, files)?,
         http::files(Arc::clone(&service), with_metrics),
         limits,
         ended.clone(),
     );
     if let Some(admin) = admin {
-        let links = open(&service, &transport, Door::Admin, admin)?;
+        let links = transport::open(&transport, counted, Door::Admin, admin)?;
         let router = http::admin(Arc::clone(&service));
         // Open until the very end, to say how it goes.
         let (never, never_ended) = watch::channel(false);
         background.run(async move {
-            http::serve(links, router, limits, never_ended).await;
+            transport::http::serve(links, router, limits, never_ended).await;
             drop(never);
         });
     }
@@ -209,13 +185,6 @@ async fn writer_gone(service: &Service) {
     let _ = service.conditions().wait_for(|condition| *condition == Condition::Stopped).await;
 }
 
-async fn told(mut shutdown: Shutdown) {
-    // A dropped sender means that nobody will ever ask.
-    if shutdown.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
 /// Tells gRPC's health service, and whoever watches it, what the service's condition is.
 async fn report_health(reporter: HealthReporter, mut conditions: watch::Receiver<Condition>) {
     use tonic::server::NamedService as _;
@@ -244,55 +213,6 @@ async fn tidy(service: Arc<Service>) {
         let tidied = tokio::task::spawn_blocking(move || service.tidy(Instant::now())).await;
         if tidied.is_err() {
             return;
-        }
-    }
-}
-
-/// Opens one door.
-fn open(
-    service: &Service,
-    transport: &Transport,
-    door: Door,
-    listener: TcpListener,
-) -> Result<ReceiverStream<Result<Link, std::io::Error>>, ServeError> {
-    let Transport { tls, roster, reading, limits } = transport;
-    let (protocol, preface) = match door {
-        Door::Grpc => (&b"h2"[..], Some(limits.handshake)),
-        Door::Http | Door::Admin => (&b"http/1.1"[..], None),
-    };
-    let tls = tls.as_ref().filter(|_| door != Door::Admin);
-    let keeper = Doorkeeper {
-        door,
-        tls: tls.map(|tls| tls.acceptor(protocol)),
-        handshake: limits.handshake,
-        patience: Patience {
-            preface,
-            stall: limits.idle,
-            // Whoever was asked to close has the time of the longest call to do so.
-            age: limits.connection_age + limits.upload,
-        },
-        slots: Slots::new(limits.connections, limits.connections_each),
-        roster: Arc::clone(roster),
-        public_read: reading.is_public(listener.local_addr()?.ip().is_loopback()),
-        metrics: service.metrics().clone(),
-    };
-    Ok(keeper.open(listener))
-}
-
-/// Tasks that end with the service.
-#[derive(Default)]
-struct Background(Vec<JoinHandle<()>>);
-
-impl Background {
-    fn run(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.push(tokio::spawn(task));
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        for task in &self.0 {
-            task.abort();
         }
     }
 }

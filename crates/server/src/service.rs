@@ -16,11 +16,11 @@ use sequencer::{
 };
 use tlog::{Hash, KeyKind, SigningKey};
 use tokio::sync::{oneshot, watch};
+use transport::{Identity, Peer};
 
 use crate::gate::{Admitted, Gate, SharedRegistry};
 use crate::holdings::{Envelopes, Holdings, Unnamed};
 use crate::metrics::{AppendResult, Metrics, Now};
-use crate::peer::{Identity, Peer};
 use crate::quota::{Meters, Quotas};
 
 /// What a server allows.

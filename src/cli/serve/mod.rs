@@ -13,13 +13,11 @@ use std::time::Duration;
 
 use client::{files, keys};
 use sequencer::Depth;
-use server::{
-    Admitted, Fingerprint, Listeners, Metrics, Pem, Quotas, Rate, Reading, Roster, Service,
-    Settings, Tls, Transport, TransportLimits, Unnamed,
-};
+use server::{Admitted, Listeners, Metrics, Quotas, Rate, Service, Settings, Unnamed};
 use tlog::{KeyKind, SigningKey, VerifierKey};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use transport::{Fingerprint, Pem, Reading, Roster, Tls, Transport, TransportLimits};
 use zeroize::Zeroizing;
 
 use super::output::{Failure, Report};

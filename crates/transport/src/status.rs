@@ -8,38 +8,43 @@ use exchange::{Reason, Refusal};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::quota::{QUOTA, RETRY_AFTER, SUBJECT};
+/// Metadata of a refusal from which its status gets QuotaFailure and RetryInfo: which quota.
+pub const QUOTA: &str = "quota";
+/// Who exceeded it.
+pub const SUBJECT: &str = "subject";
+/// When to try again.
+pub const RETRY_AFTER: &str = "retry_after_ms";
 
 /// The log has fewer entries than the caller asks for; metadata `size`.
-pub(crate) const BEYOND_LOG: &str = "BEYOND_LOG";
+pub const BEYOND_LOG: &str = "BEYOND_LOG";
 /// The log has no such entry.
-pub(crate) const UNKNOWN_ENTRY: &str = "UNKNOWN_ENTRY";
+pub const UNKNOWN_ENTRY: &str = "UNKNOWN_ENTRY";
 /// There is no such artifact, or none for this caller.
-pub(crate) const UNKNOWN_ARTIFACT: &str = "UNKNOWN_ARTIFACT";
+pub const UNKNOWN_ARTIFACT: &str = "UNKNOWN_ARTIFACT";
 /// A field of a request is malformed; `google.rpc.BadRequest` names it.
-pub(crate) const BAD_REQUEST: &str = "BAD_REQUEST";
+pub const BAD_REQUEST: &str = "BAD_REQUEST";
 /// A message has too many bytes.
-pub(crate) const MESSAGE_TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
+pub const MESSAGE_TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
 /// The bytes are no message of this kind.
-pub(crate) const MALFORMED_MESSAGE: &str = "MALFORMED_MESSAGE";
+pub const MALFORMED_MESSAGE: &str = "MALFORMED_MESSAGE";
 /// There is no such method.
-pub(crate) const UNKNOWN_METHOD: &str = "UNKNOWN_METHOD";
+pub const UNKNOWN_METHOD: &str = "UNKNOWN_METHOD";
 /// The method can't do this yet.
-pub(crate) const NOT_SUPPORTED: &str = "NOT_SUPPORTED";
+pub const NOT_SUPPORTED: &str = "NOT_SUPPORTED";
 /// Too many calls or streams go on.
-pub(crate) const OVERLOADED: &str = "OVERLOADED";
+pub const OVERLOADED: &str = "OVERLOADED";
 /// The call or the next message of a stream took too long.
-pub(crate) const TOO_SLOW: &str = "TOO_SLOW";
+pub const TOO_SLOW: &str = "TOO_SLOW";
 /// What is stored can't be read, or is damaged. The operator has to look.
-pub(crate) const UNREADABLE: &str = "UNREADABLE";
+pub const UNREADABLE: &str = "UNREADABLE";
 /// Whatever else a transport has to say.
-pub(crate) const TRANSPORT: &str = "TRANSPORT";
+pub const TRANSPORT: &str = "TRANSPORT";
 
 /// When to try again after a busy moment.
 const SOON: Duration = Duration::from_millis(500);
 
 /// The status of a refusal.
-pub(crate) fn of(refusal: &Refusal) -> Status {
+pub fn of(refusal: &Refusal) -> Status {
     let status = api::status(refusal);
     let (quota, retry) = (refusal.value(QUOTA), refusal.value(RETRY_AFTER));
     if quota.is_none() && refusal.reason() != Reason::QueueFull {
@@ -59,12 +64,12 @@ pub(crate) fn of(refusal: &Refusal) -> Status {
 }
 
 /// A status for what is not about a statement.
-pub(crate) fn plain(code: Code, reason: &'static str, message: impl Into<String>) -> Status {
+pub fn plain(code: Code, reason: &'static str, message: impl Into<String>) -> Status {
     with(code, reason, message, HashMap::new())
 }
 
 /// The same with facts for machines.
-pub(crate) fn with(
+pub fn with(
     code: Code,
     reason: &'static str,
     message: impl Into<String>,
@@ -78,7 +83,7 @@ pub(crate) fn with(
 }
 
 /// `INVALID_ARGUMENT` for one field.
-pub(crate) fn bad_field(field: &str, description: impl Into<String>) -> Status {
+pub fn bad_field(field: &str, description: impl Into<String>) -> Status {
     let description = description.into();
     let message = format!("{field}: {description}");
     let mut details = ErrorDetails::with_error_info(BAD_REQUEST, api::DOMAIN, HashMap::new());
@@ -87,7 +92,7 @@ pub(crate) fn bad_field(field: &str, description: impl Into<String>) -> Status {
 }
 
 /// `RESOURCE_EXHAUSTED`: too much goes on, in all or of one identity.
-pub(crate) fn overloaded(subject: &str, what: &str) -> Status {
+pub fn overloaded(subject: &str, what: &str) -> Status {
     let message = format!("too many {what} go on at once for {subject}; try again in a moment");
     let mut details = ErrorDetails::with_error_info(OVERLOADED, api::DOMAIN, HashMap::new());
     details.set_retry_info(Some(SOON));
@@ -96,7 +101,7 @@ pub(crate) fn overloaded(subject: &str, what: &str) -> Status {
 }
 
 /// Completes a status that tonic made: it has a code and words, but no details.
-pub(crate) fn complete(status: &Status) -> Status {
+pub fn complete(status: &Status) -> Status {
     let reason = match status.code() {
         Code::OutOfRange | Code::ResourceExhausted => MESSAGE_TOO_LARGE,
         Code::Unimplemented => UNKNOWN_METHOD,
@@ -118,14 +123,14 @@ pub(crate) fn complete(status: &Status) -> Status {
 }
 
 /// The same status with the number under which the server's log has more about it.
-pub(crate) fn with_request(status: &Status, id: &str) -> Status {
+pub fn with_request(status: &Status, id: &str) -> Status {
     let mut details = status.get_error_details();
     details.set_request_info(id, "");
     Status::with_error_details(status.code(), status.message(), details)
 }
 
 /// The name of a code, as gRPC writes it.
-pub(crate) const fn name(code: Code) -> &'static str {
+pub const fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -15,24 +15,51 @@ use hyper::body::{Frame, SizeHint};
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
+use tonic::transport::Server;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
+use tower::layer::util::Stack;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
+use crate::limits::TransportLimits;
 use crate::link::OpenCall;
 use crate::metrics::Metrics;
 use crate::peer::{Identity, Peer};
 use crate::slots::{Full, Slot, Slots};
 use crate::status;
-use crate::transport::TransportLimits;
+
+/// What one connection may send ahead of being read: 4 MiB × connections bounds the memory.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// A gRPC server behind a guard, with the limits that must not stay at their default.
+pub fn grpc_server(
+    limits: TransportLimits,
+    guard: Guard,
+) -> Server<Stack<Guard, tower::layer::util::Identity>> {
+    Server::builder()
+        .http2_keepalive_interval(Some(limits.keepalive))
+        .http2_keepalive_timeout(Some(limits.keepalive_answer))
+        .http2_max_header_list_size(limits.header_bytes)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(limits.streams_per_connection)
+        // Without a grace: with one, connections are cut without a word (tonic 0.14.9).
+        .max_connection_age(limits.connection_age)
+        .layer(guard)
+}
+
+/// Who calls: the guard has seen to it that there is somebody.
+pub fn peer_of<T>(request: &tonic::Request<T>) -> Result<Peer, Status> {
+    let peer = request.extensions().get::<Peer>().cloned();
+    peer.ok_or_else(|| status::plain(Code::Internal, status::TRANSPORT, "who is calling?"))
+}
 
 /// The header that carries the number of a request, which the server's log has as well.
-pub(crate) const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID: &str = "x-request-id";
 
 /// Guards all services of one listener.
 #[derive(Debug, Clone)]
-pub(crate) struct Guard(Arc<Shared>);
+pub struct Guard(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -48,7 +75,8 @@ struct Shared {
 }
 
 impl Guard {
-    pub(crate) fn new(limits: TransportLimits, metrics: Metrics) -> Self {
+    /// One for each listener.
+    pub fn new(limits: TransportLimits, metrics: Metrics) -> Self {
         let prefix = RandomState::new().hash_one(std::process::id()) as u32;
         Self(Arc::new(Shared {
             limits,
@@ -215,7 +243,7 @@ impl<S> Layer<S> for Guard {
 
 /// A service behind the guard.
 #[derive(Debug, Clone)]
-pub(crate) struct Guarded<S> {
+pub struct Guarded<S> {
     inner: S,
     shared: Arc<Shared>,
 }

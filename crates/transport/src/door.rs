@@ -1,5 +1,6 @@
 //! Accepting connections: how many, from whom, and who they are.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::limits::Transport;
 use crate::link::{Io, Link, OpenCalls, Patience};
 use crate::metrics::{Counted, Door, Metrics};
 use crate::peer::{Fingerprint, Peer, Roster, network};
@@ -20,30 +22,54 @@ const READY: usize = 16;
 /// What to wait after the system had no descriptor left, so that the loop doesn't spin.
 const BREATH: Duration = Duration::from_millis(50);
 
+/// Opens one door: connections come out ready to be served, and the listener closes once nobody
+/// takes them any more.
+pub fn open(
+    transport: &Transport,
+    metrics: &Metrics,
+    door: Door,
+    listener: TcpListener,
+) -> io::Result<ReceiverStream<io::Result<Link>>> {
+    let Transport { tls, roster, reading, limits } = transport;
+    let (protocol, preface) = match door {
+        Door::Grpc => (&b"h2"[..], Some(limits.handshake)),
+        Door::Http | Door::Admin => (&b"http/1.1"[..], None),
+    };
+    let tls = tls.as_ref().filter(|_| door != Door::Admin);
+    let keeper = Doorkeeper {
+        door,
+        tls: tls.map(|tls| tls.acceptor(protocol)),
+        handshake: limits.handshake,
+        patience: Patience {
+            preface,
+            stall: limits.idle,
+            // Whoever was asked to close has the time of the longest call to do so.
+            age: limits.connection_age + limits.upload,
+        },
+        slots: Slots::new(limits.connections, limits.connections_each),
+        roster: Arc::clone(roster),
+        public_read: reading.is_public(listener.local_addr()?.ip().is_loopback()),
+        metrics: metrics.clone(),
+    };
+    // Full while the server is slower than the handshakes: then these wait.
+    let (ready, links) = mpsc::channel(READY);
+    tokio::spawn(accept(Arc::new(keeper), listener, ready));
+    Ok(ReceiverStream::new(links))
+}
+
 /// What every connection of one listener has in common.
-pub(crate) struct Doorkeeper {
-    pub(crate) door: Door,
-    pub(crate) tls: Option<TlsAcceptor>,
-    pub(crate) handshake: Duration,
-    pub(crate) patience: Patience,
-    pub(crate) slots: Slots<IpAddr>,
-    pub(crate) roster: Arc<Roster>,
-    pub(crate) public_read: bool,
-    pub(crate) metrics: Metrics,
+struct Doorkeeper {
+    door: Door,
+    tls: Option<TlsAcceptor>,
+    handshake: Duration,
+    patience: Patience,
+    slots: Slots<IpAddr>,
+    roster: Arc<Roster>,
+    public_read: bool,
+    metrics: Metrics,
 }
 
 impl Doorkeeper {
-    /// Accepts until nobody takes the connections any more; then the listener closes.
-    pub(crate) fn open(
-        self,
-        listener: TcpListener,
-    ) -> ReceiverStream<Result<Link, std::io::Error>> {
-        // Full while the server is slower than the handshakes: then these wait.
-        let (ready, links) = mpsc::channel(READY);
-        tokio::spawn(accept(Arc::new(self), listener, ready));
-        ReceiverStream::new(links)
-    }
-
     /// A place for one more connection, or the cause why there is none.
     fn place(&self, address: IpAddr) -> Result<Slot<IpAddr>, &'static str> {
         self.slots.take(&network(address)).map_err(|full| match full {
@@ -89,7 +115,7 @@ impl Doorkeeper {
 async fn accept(
     keeper: Arc<Doorkeeper>,
     listener: TcpListener,
-    ready: mpsc::Sender<Result<Link, std::io::Error>>,
+    ready: mpsc::Sender<io::Result<Link>>,
 ) {
     loop {
         let accepted = tokio::select! {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::peer::Roster;
-use crate::serve::ServeError;
 use crate::tls::Tls;
 
 /// Everything about connections that is not about statements.
@@ -24,12 +23,20 @@ pub struct Transport {
 impl Transport {
     /// Somebody must be able to read from a listener on this address: parties check every answer
     /// against the log.
-    pub fn check(&self, address: SocketAddr) -> Result<(), ServeError> {
+    pub fn check(&self, address: SocketAddr) -> Result<(), Unreadable> {
         let public = self.reading.is_public(address.ip().is_loopback());
         let certificates = self.tls.as_ref().is_some_and(Tls::asks_for_certificates);
-        if public || certificates { Ok(()) } else { Err(ServeError::Unreadable(address)) }
+        if public || certificates { Ok(()) } else { Err(Unreadable(address)) }
     }
 }
+
+/// Nobody could read: no client certificates are asked for, and reading is not public.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "nobody could read from {0}: it is not on loopback, no client certificates are asked for, and \
+     reading is not public"
+)]
+pub struct Unreadable(pub SocketAddr);
 
 /// Who may read checkpoints, tiles, entries and artifacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,7 +52,7 @@ pub enum Reading {
 
 impl Reading {
     /// Whether a listener on this address is for everybody.
-    pub(crate) fn is_public(self, loopback: bool) -> bool {
+    pub fn is_public(self, loopback: bool) -> bool {
         match self {
             Self::Local => loopback,
             Self::Public => true,

@@ -42,7 +42,7 @@ pub(crate) struct Patience {
 
 /// Calls on a connection, with the time by which each must have ended.
 #[derive(Debug, Default)]
-pub(crate) struct OpenCalls(Mutex<(u64, Begun)>);
+pub struct OpenCalls(Mutex<(u64, Begun)>);
 
 /// Open calls, the oldest first; the number tells those of one moment apart.
 type Begun = BTreeMap<(Instant, u64), ()>;
@@ -58,7 +58,7 @@ impl OpenCalls {
     }
 
     /// Ends the connection: what is sent on it is not taken.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Number zero is no call's, so nothing removes it.
         calls.1.insert((Instant::now(), 0), ());
@@ -85,7 +85,7 @@ impl Drop for OpenCall {
 
 /// A connection at work.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub struct Link {
     io: Io,
     peer: Peer,
     patience: Patience,
@@ -129,7 +129,8 @@ impl Link {
         }
     }
 
-    pub(crate) fn peer(&self) -> &Peer {
+    /// The other end.
+    pub fn peer(&self) -> &Peer {
         &self.peer
     }
 

@@ -79,7 +79,7 @@ pub struct Peer {
 impl Peer {
     /// `certificate` has been verified against the client authority. Whoever has one may read;
     /// others only where reading is public.
-    pub(crate) fn new(
+    pub fn new(
         address: IpAddr,
         certificate: Option<Fingerprint>,
         roster: &Roster,
@@ -121,7 +121,7 @@ impl Peer {
     }
 
     /// What it waits for on its connection.
-    pub(crate) fn calls(&self) -> &Arc<OpenCalls> {
+    pub fn calls(&self) -> &Arc<OpenCalls> {
         &self.calls
     }
 }
