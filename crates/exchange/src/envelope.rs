@@ -8,7 +8,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use json::{Node, Rules, Value, array, object};
-use tlog::{Hash, KeyId, KeyKind, KeyName, MAX_ENTRY, PublicKey, SigningKey, leaf_hash};
+use tlog::{
+    Hash, KeyId, KeyKind, KeyName, MAX_ENTRY, PublicKey, SigningKey, VerifierKey, leaf_hash,
+};
 
 use crate::reason::{Reason, Refusal};
 use crate::values::StatementId;
@@ -48,6 +50,13 @@ impl KeyReference {
             return Err(InvalidKeyReference);
         }
         Ok(Self { name, id: KeyId::new(id) })
+    }
+
+    /// True if it names this key, by the id that it has as a key of its own kind or as one that
+    /// signs statements.
+    pub fn is_of(&self, key: &VerifierKey) -> bool {
+        let public = key.public().as_bytes();
+        self.name == *key.name() && (self.id == key.id() || *self == Self::new(key.name(), public))
     }
 
     /// Whose key.

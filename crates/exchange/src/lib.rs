@@ -31,7 +31,10 @@ pub use predicate::{Kind, Predicate};
 pub use reason::{Code, Reason, Refusal};
 pub use registry::{HeldKey, Party, PartyNumber, Registry, Standing, VerifiedStatement};
 pub use sealed::{NotTheEnvelope, associated_data, check_envelope};
-pub use state::{History, Replayed, State};
+pub use state::{
+    Breach, EndedExchange, ExchangeState, ExchangeView, History, Obligation, ObligationStage,
+    Replayed, RunEnd, RunView, Side, State, Status,
+};
 pub use statement::{Common, STATEMENT_TYPE, SignedStatement, Statement};
 pub use time::{InvalidTime, Timestamp};
 pub use values::{BaseField, ColumnName, Field, InvalidText, SUBJECTS, StatementId, Subject, Word};

@@ -106,13 +106,18 @@ impl Amendment {
 
 /// The name of an obligation, such as `reveal:<party>:<rule>`. Which obligations exist follows
 /// from the agreement; here only the first word is known.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObligationName(Box<str>);
 
 const OBLIGATIONS: [&str; 8] =
     ["commit", "reveal", "claim", "reseal", "settle", "coin", "open", "outcome"];
 
 impl ObligationName {
+    /// A name that this program makes from an agreement's parts.
+    pub(crate) fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
     fn read(node: &Node<'_>) -> Result<Self, FieldError> {
         let name = node.text(512)?;
         match name.split_once(':') {

@@ -13,8 +13,7 @@ impl State {
     /// SHA-256 over everything that this state holds, in a fixed order. For comparing replays by
     /// one version of this program; not part of the protocol.
     pub fn digest(&self) -> Hash {
-        let mut out = Canonical(Sha256::new());
-        out.0.update(label("state"));
+        let mut out = Canonical::new("state");
         out.text(&self.log.to_string());
         out.number(self.size);
 
@@ -43,27 +42,66 @@ impl State {
             out.number(u64::from(party.get()));
             out.number(*runs);
         }
-        Hash::new(out.0.finalize().into())
+        out.count(self.exchanges.count());
+        self.exchanges.open().for_each(|exchange| exchange.write(&mut out));
+        out.count(self.exchanges.over().len());
+        for (id, ended) in self.exchanges.over() {
+            out.id(id);
+            out.text(ended.state.as_str());
+            out.0.update(ended.digest.as_bytes());
+        }
+        out.count(self.exchanges.stamps().len());
+        for (id, stamps) in self.exchanges.stamps() {
+            out.id(id);
+            out.count(stamps.len());
+            for stamp in stamps {
+                out.text(&stamp.keyid.to_string());
+                out.number(stamp.time);
+                out.0.update(stamp.signature);
+            }
+        }
+        out.finish()
     }
 }
 
 /// Writes values so that no two states write the same bytes: fixed lengths, or lengths first.
-struct Canonical(Sha256);
+pub(super) struct Canonical(Sha256);
 
 impl Canonical {
-    fn number(&mut self, number: u64) {
+    pub(super) fn new(name: &str) -> Self {
+        let mut sha = Sha256::new();
+        sha.update(label(name));
+        Self(sha)
+    }
+
+    pub(super) fn finish(self) -> Hash {
+        Hash::new(self.0.finalize().into())
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.count(bytes.len());
+        self.0.update(bytes);
+    }
+
+    /// A number that may be missing.
+    pub(super) fn maybe(&mut self, number: Option<u64>) {
+        self.count(usize::from(number.is_some()));
+        self.number(number.unwrap_or(0));
+    }
+
+    pub(super) fn number(&mut self, number: u64) {
         self.0.update(number.to_be_bytes());
     }
 
-    fn count(&mut self, count: usize) {
+    pub(super) fn count(&mut self, count: usize) {
         self.number(count as u64);
     }
 
-    fn id(&mut self, id: &StatementId) {
+    pub(super) fn id(&mut self, id: &StatementId) {
         self.0.update(id.as_bytes());
     }
 
-    fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
         self.count(text.len());
         self.0.update(text);
     }

@@ -63,6 +63,17 @@ impl Scopes {
         last.id = id;
     }
 
+    /// Drops the chains of an exchange that is over.
+    pub(super) fn forget(
+        &mut self,
+        parties: impl Iterator<Item = PartyNumber>,
+        exchange: StatementId,
+    ) {
+        for party in parties {
+            self.0.remove(&(party, Some(exchange)));
+        }
+    }
+
     pub(super) fn iter(
         &self,
     ) -> impl ExactSizeIterator<Item = (&(PartyNumber, Option<StatementId>), &Last)> {

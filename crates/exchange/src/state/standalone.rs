@@ -47,12 +47,7 @@ impl State {
         statement: &Statement,
         signer: Option<PartyNumber>,
     ) -> Result<(), Refusal> {
-        if let Predicate::Intent(intent) = statement.predicate()
-            && self.runs.nonces.contains(&intent.nonce)
-        {
-            let message = "an earlier intent has this nonce";
-            return Err(Refusal::new(Reason::NonceReused, message).at("/predicate/nonce"));
-        }
+        self.check_nonce(statement)?;
         let ended = |id: &StatementId| {
             let logged = self.statements.get(id);
             matches!(logged, Some(Logged::Intent { by, open: false }) if Some(by) == signer)
@@ -62,6 +57,17 @@ impl State {
             return Err(Refusal::new(Reason::IntentEnded, message).at("/predicate/intent"));
         }
         Ok(())
+    }
+
+    /// `NONCE_REUSED`, over the whole log.
+    pub(super) fn check_nonce(&self, statement: &Statement) -> Result<(), Refusal> {
+        match statement.predicate() {
+            Predicate::Intent(intent) if self.runs.nonces.contains(&intent.nonce) => {
+                let message = "an earlier intent has this nonce";
+                Err(Refusal::new(Reason::NonceReused, message).at("/predicate/nonce"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `UNKNOWN_STATEMENT`: standalone statements name their signer's own ones.
@@ -187,6 +193,13 @@ impl State {
     /// Keeps what later statements need of an admitted one.
     pub(super) fn record(&mut self, index: u64, verified: &VerifiedStatement, by: PartyNumber) {
         let statement = verified.statement();
+        if statement.common().exchange.is_some() {
+            if let Predicate::Intent(intent) = statement.predicate() {
+                self.runs.nonces.insert(intent.nonce);
+            }
+            self.statements.insert(verified.id(), index, Logged::Other);
+            return;
+        }
         let logged = match statement.predicate() {
             Predicate::Intent(intent) => {
                 self.runs.record(by, intent);

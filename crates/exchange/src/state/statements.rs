@@ -65,6 +65,13 @@ impl Statements {
         }
     }
 
+    /// Drops the statements of an exchange that is over.
+    pub(super) fn forget(&mut self, ids: &[StatementId]) {
+        for id in ids {
+            self.0.remove(id);
+        }
+    }
+
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&StatementId, &(u64, Logged))> {
         self.0.iter()
     }

@@ -1,8 +1,8 @@
 //! The published vectors: every statement of one exchange, made by another implementation.
 
 use exchange::{
-    ArtifactKind, ArtifactLength, Envelope, Kind, Predicate, Reason, Replayed, SignedStatement,
-    State, Statement, StatementId, artifacts, pre_authentication_encoding,
+    ArtifactKind, ArtifactLength, Envelope, ExchangeState, Kind, Predicate, Replayed,
+    SignedStatement, State, Statement, StatementId, artifacts, pre_authentication_encoding,
 };
 use json::{Rules, Value};
 use tlog::{Hash, PublicKey, VerifierKey};
@@ -130,29 +130,44 @@ fn vectors_cover_all_kinds_but_stamps() {
     assert_eq!(missing, [Kind::Stamp]);
 }
 
-/// Parties, ticks and the standalone run of the log hold; the exchange in it is not kept yet, and
-/// its statements still end their signers' chains.
+/// Every statement of the exchange is admitted where it stands, and the last tick closes it.
 #[test]
 fn replays_the_log_of_the_vectors() {
     let vectors = Vectors::read();
     let roots = vectors.roots();
     let replay = || {
         let mut state = State::new(vectors.log_key());
-        let mut applied = Vec::new();
+        let mut states = Vec::new();
         for entry in vectors.entries() {
             let leaf = entry.text("envelope").as_bytes();
-            match state.replay(entry.index(), leaf, &roots) {
-                Replayed::Applied => applied.push(entry.index()),
-                Replayed::Void(refusal) => {
-                    assert_eq!(refusal.reason(), Reason::UnknownExchange, "{refusal}");
-                }
-                Replayed::Noise(refusal) => panic!("{}: {refusal}", entry.index()),
+            let replayed = state.replay(entry.index(), leaf, &roots);
+            assert_eq!(replayed, Replayed::Applied, "leaf {}", entry.index());
+            let now = state.exchanges().next().map(|view| (view.state(), view.time()));
+            if states.last().map(|(_, now)| now) != Some(&now) {
+                states.push((entry.index(), now));
             }
         }
-        (applied, state.digest())
+        (states, state.digest(), state.take_ended())
     };
-    let (applied, digest) = replay();
-    assert_eq!(applied, [0, 1, 2, 3, 14, 15, 16, 25, 28, 33]);
+    let (states, digest, ended) = replay();
+    // At the last tick lab B owes a coin, and the window of the audit's opening is not over.
+    let (proposed, agreed, committed, revealed) = (
+        ExchangeState::Proposed,
+        ExchangeState::Agreed,
+        ExchangeState::Committed,
+        ExchangeState::Revealed,
+    );
+    let expected = [
+        (0, None),
+        (4, Some((proposed, 0))),
+        (5, Some((agreed, 0))),
+        (16, Some((committed, 1_772_715_600))),
+        (25, Some((revealed, 1_772_834_400))),
+        (28, Some((revealed, 1_772_838_000))),
+        (33, Some((revealed, 1_773_266_400))),
+    ];
+    assert_eq!(states, expected);
+    assert_eq!(ended, []);
     assert_eq!(replay().1, digest);
 }
 

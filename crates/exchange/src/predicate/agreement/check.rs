@@ -17,6 +17,11 @@ impl Agreement {
         self.check_names()?;
         self.check_policy(common)?;
         self.check_evaluation()?;
+        self.check_terms()
+    }
+
+    /// The same of what an amendment can change, and of what rests on it.
+    pub(crate) fn check_terms(&self) -> Result<(), Refusal> {
         self.schedule.check("/predicate/schedule")?;
         if self.schedule.audit_by.is_some() != self.audit.is_some() {
             let message = "audit_by is there exactly if an audit is agreed";
