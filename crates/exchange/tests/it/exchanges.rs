@@ -14,8 +14,8 @@ use tlog::KeyKind;
 
 use crate::log::{Log, intent, key, sign};
 use crate::pair::{
-    A, ACCEPT_BY, AUDITOR, B, CLOCK, COMMIT_BY, OPERATOR, Pair, REVEAL_BY, STEP,
-    WITNESS_A, agreement, registers, rule, schedule, with_audit, word,
+    A, ACCEPT_BY, AUDITOR, B, CLOCK, COMMIT_BY, OPERATOR, Pair, REVEAL_BY, STEP, WITNESS_A,
+    agreement, registers, rule, schedule, with_audit, word,
 };
 
 fn reason(result: Result<StatementId, exchange::Refusal>) -> Reason {
@@ -635,7 +635,8 @@ fn alone_a_party_waives_what_it_is_owed_and_restricts_what_it_receives() {
 #[test]
 fn an_agreement_embeds_the_registered_keys() {
     let mut log = crate::pair::log();
-    let change: [(&str, fn(&mut Agreement)); 4] = [
+    type Edit = fn(&mut Agreement);
+    let changes: [(&str, Edit); 4] = [
         ("/predicate/parties/1", |a| a.parties[1].keys.key = *key("x.example").public().as_bytes()),
         ("/predicate/parties/0", |a| {
             a.parties[0].keys.recovery = *key("y.example").public().as_bytes()
@@ -649,7 +650,7 @@ fn an_agreement_embeds_the_registered_keys() {
             a.claims.pop();
         }),
     ];
-    for (pointer, change) in change {
+    for (pointer, change) in changes {
         let mut terms = agreement(&log);
         change(&mut terms);
         let refusal = log.say(&key(A), P::Agreement(Box::new(terms))).unwrap_err();

@@ -174,8 +174,8 @@ impl Exchange {
         if self.state != ExchangeState::Revealed || said.now == 0 {
             return Ok(());
         }
-        let duties = self.obligations(said.now);
-        match duties.iter().find(|duty| duty.name.as_str() == name).and_then(|duty| duty.due) {
+        let duties = self.duties(said.now);
+        match duties.iter().find(|duty| duty.name.to_string() == name).and_then(|duty| duty.due) {
             Some(due) => self.check_due(said, due),
             None => Ok(()),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tlog::KeyName;
 
-use super::obligation::{Breach, Obligation, ObligationStage, Status};
+use super::obligation::{Breach, Duty, Name, Obligation, ObligationStage, Status};
 use super::terms::{self, Side, is_owed_reveal, name_of};
 use super::{Exchange, ExchangeState, Made, Record, Shown};
 use crate::predicate::{AgreedClaim, Audience, Counts, DisputeResult, ObligationName, Rule, What};
@@ -63,26 +63,26 @@ impl Exchange {
         }
     }
 
-    fn obligation(
+    fn duty<'a>(
         &self,
         now: u64,
-        name: String,
-        holder: &KeyName,
+        name: Name<'a>,
+        holder: &'a KeyName,
         stage: ObligationStage,
         (due, met): (Option<u64>, bool),
-    ) -> Obligation {
-        let name = ObligationName::new(&name);
+    ) -> Duty<'a> {
         let late = due.is_some_and(|due| now > self.end_of(due));
+        let waived = &self.in_force.waived;
         let status = if met {
             Status::Met
-        } else if self.in_force.waived.contains(&name) {
+        } else if !waived.is_empty() && waived.contains(&ObligationName::new(&name.to_string())) {
             Status::Waived
         } else if late {
             self.missed(holder)
         } else {
             Status::Open
         };
-        Obligation { name, holder: holder.clone(), due, status, stage }
+        Duty { name, holder, due, status, stage }
     }
 
     /// An auditor's silence is nobody's default.
@@ -92,15 +92,19 @@ impl Exchange {
 
     /// Every obligation that has arisen, with what became of it by the time `now`.
     pub(super) fn obligations(&self, now: u64) -> Vec<Obligation> {
+        self.duties(now).into_iter().map(Duty::to_obligation).collect()
+    }
+
+    pub(super) fn duties(&self, now: u64) -> Vec<Duty<'_>> {
         let mut all = Vec::new();
         if self.state == ExchangeState::Proposed || self.state == ExchangeState::Expired {
             return all;
         }
         let commit_by = self.in_force.schedule.commit_by.unix();
         for side in Side::BOTH {
-            let name = format!("commit:{}", self.name(side));
+            let name = Name::Commit(self.name(side));
             let fact = (Some(commit_by), self.counted(side).is_some());
-            all.push(self.obligation(now, name, self.name(side), ObligationStage::Commit, fact));
+            all.push(self.duty(now, name, self.name(side), ObligationStage::Commit, fact));
         }
         if self.since[0].is_some() {
             self.reveals(now, &mut all);
@@ -113,7 +117,7 @@ impl Exchange {
         all
     }
 
-    fn reveals(&self, now: u64, all: &mut Vec<Obligation>) {
+    fn reveals<'a>(&'a self, now: u64, all: &mut Vec<Duty<'a>>) {
         for rule in self.in_force.rules.iter().filter(|rule| is_owed_reveal(rule)) {
             for side in Side::BOTH {
                 if terms::covers(rule, &self.agreement, side) {
@@ -123,15 +127,15 @@ impl Exchange {
         }
     }
 
-    fn reveal_duty(&self, now: u64, rule: &Rule, side: Side) -> Obligation {
+    fn reveal_duty<'a>(&'a self, now: u64, rule: &'a Rule, side: Side) -> Duty<'a> {
         let reveal_by = self.in_force.schedule.reveal_by.unix();
         let holder = self.name(side);
-        let name = format!("reveal:{holder}:{}", rule.id);
+        let name = Name::Reveal(holder, &rule.id);
         let made = self.reveals_under(rule, side).map(|(id, _)| self.after_dispute(now, id));
         let best = made.min_by_key(|status| trouble(*status));
         let at_once = self.opened_at_once(rule, side);
         let fact = (Some(reveal_by), at_once || best == Some(Status::Met));
-        let mut duty = self.obligation(now, name, holder, ObligationStage::Reveal, fact);
+        let mut duty = self.duty(now, name, holder, ObligationStage::Reveal, fact);
         if !self.in_force.is_open(rule, side) && duty.status != Status::Met {
             duty.status = Status::Waived;
         } else if let Some(best) = best.filter(|_| !at_once)
@@ -198,7 +202,7 @@ impl Exchange {
         }
     }
 
-    fn claims(&self, now: u64, all: &mut Vec<Obligation>) {
+    fn claims<'a>(&'a self, now: u64, all: &mut Vec<Duty<'a>>) {
         let reveal_by = self.in_force.schedule.reveal_by.unix();
         for claim in &self.agreement.claims {
             let due = match claim.bound.is_difference() {
@@ -209,9 +213,9 @@ impl Exchange {
             if !made && self.lacks_reveal(now, claim) {
                 continue;
             }
-            let name = format!("claim:{}", claim.id);
+            let name = Name::Claim(&claim.id);
             let fact = (Some(due), made);
-            all.push(self.obligation(now, name, &claim.by, ObligationStage::Claim, fact));
+            all.push(self.duty(now, name, &claim.by, ObligationStage::Claim, fact));
         }
     }
 
@@ -234,15 +238,15 @@ impl Exchange {
         })
     }
 
-    fn contests(&self, now: u64, all: &mut Vec<Obligation>) {
+    fn contests<'a>(&'a self, now: u64, all: &mut Vec<Duty<'a>>) {
         for (id, contest) in self.disputes.iter().filter(|(_, contest)| contest.unopenable) {
             let settled = self.settled(now, id);
             let sender = &contest.sender;
             let due = self.step_after(contest.index);
             let answered = contest.answered.is_some() || contest.outcome.is_some();
-            let name = format!("reseal:{id}");
+            let name = Name::Reseal(id);
             let mut reseal =
-                self.obligation(now, name, sender, ObligationStage::Opening, (due, answered));
+                self.duty(now, name, sender, ObligationStage::Opening, (due, answered));
             if self.agreement.auditors.is_empty() {
                 reseal.status = Status::Contested;
             }
@@ -251,9 +255,8 @@ impl Exchange {
             // Any auditor may settle it; the first one stands for them.
             let Some(auditor) = self.agreement.auditors.first() else { continue };
             let fact = (self.step_after(answer), contest.outcome.is_some());
-            let name = format!("settle:{id}");
-            let mut settle =
-                self.obligation(now, name, &auditor.name, ObligationStage::Opening, fact);
+            let name = Name::Settle(id);
+            let mut settle = self.duty(now, name, &auditor.name, ObligationStage::Opening, fact);
             if settled == Status::Contested {
                 settle.status = Status::Contested;
             }
@@ -261,7 +264,7 @@ impl Exchange {
         }
     }
 
-    fn audits(&self, now: u64, revealed: u64, all: &mut Vec<Obligation>) {
+    fn audits<'a>(&'a self, now: u64, revealed: u64, all: &mut Vec<Duty<'a>>) {
         let Some(plan) = &self.agreement.audit else { return };
         for side in Side::BOTH {
             let Some(record) = self.counted(side) else { continue };
@@ -274,13 +277,13 @@ impl Exchange {
         }
     }
 
-    fn audit(
-        &self,
+    fn audit<'a>(
+        &'a self,
         now: u64,
         revealed: u64,
         key: (Side, u64),
-        (record, holders): (StatementId, [&KeyName; 2]),
-        all: &mut Vec<Obligation>,
+        (record, holders): (StatementId, [&'a KeyName; 2]),
+        all: &mut Vec<Duty<'a>>,
     ) {
         let nothing = super::AuditFacts::default();
         let audit = self.audits.get(&key).unwrap_or(&nothing);
@@ -302,9 +305,9 @@ impl Exchange {
                 (Some(later), 0) => self.audit_step_after(later),
                 (Some(_), _) => audit.coins[0].and_then(|leaf| self.audit_step_after(leaf)),
             };
-            let name = format!("coin:{}:{record}:{attempt}", holders[place]);
+            let name = Name::Coin(holders[place], record, attempt);
             let fact = (due, audit.coins[place].is_some());
-            self.obligation(now, name, holders[place], ObligationStage::Audit, fact)
+            self.duty(now, name, holders[place], ObligationStage::Audit, fact)
         });
         // Where one breaks an attempt off, the other owes nothing more in it.
         let broken = coins.iter().any(|coin| matches!(coin.status, Status::Unmet | Status::Lapsed));
@@ -312,38 +315,38 @@ impl Exchange {
         self.samples(now, key, (record, holders), audit, all);
     }
 
-    fn samples(
-        &self,
+    fn samples<'a>(
+        &'a self,
         now: u64,
         (_, attempt): (Side, u64),
-        (record, [audited, auditor]): (StatementId, [&KeyName; 2]),
+        (record, [audited, auditor]): (StatementId, [&'a KeyName; 2]),
         audit: &super::AuditFacts,
-        all: &mut Vec<Obligation>,
+        all: &mut Vec<Duty<'a>>,
     ) {
         let mut answered = false;
         for (sample, leaf) in &audit.asked {
             let met = audit.opened.iter().any(|(size, id, _)| {
                 size == sample && self.after_dispute(now, id) != Status::Unmet
             });
-            let name = format!("open:{audited}:{record}:{sample}");
+            let name = Name::Open(audited, record, *sample);
             let fact = (self.audit_step_after(*leaf), met);
-            let duty = self.obligation(now, name, audited, ObligationStage::Audit, fact);
+            let duty = self.duty(now, name, audited, ObligationStage::Audit, fact);
             answered = matches!(duty.status, Status::Met | Status::Unmet);
             all.push(duty);
         }
         if answered || audit.outcome.is_some() {
             let due = self.in_force.schedule.audit_by.map(|time| time.unix());
-            let name = format!("outcome:{record}:{attempt}");
+            let name = Name::Outcome(record, attempt);
             let fact = (due, audit.outcome.is_some());
-            all.push(self.obligation(now, name, auditor, ObligationStage::Audit, fact));
+            all.push(self.duty(now, name, auditor, ObligationStage::Audit, fact));
         }
     }
 
     /// Every default so far.
     pub(super) fn breaches(&self, now: u64) -> BTreeSet<Breach> {
-        let unmet = self.obligations(now).into_iter().filter(|duty| duty.status == Status::Unmet);
+        let unmet = self.duties(now).into_iter().filter(|duty| duty.status == Status::Unmet);
         let mut breaches: BTreeSet<(KeyName, ObligationStage)> =
-            unmet.map(|duty| (duty.holder, duty.stage)).collect();
+            unmet.map(|duty| (duty.holder.clone(), duty.stage)).collect();
         let at_fault = self.disputes.values().filter(|contest| {
             contest.outcome == Some(DisputeResult::Sender) && self.side(&contest.sender).is_some()
         });

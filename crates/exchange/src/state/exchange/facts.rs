@@ -2,6 +2,7 @@
 
 use tlog::Hash;
 
+use super::obligation::Name;
 use super::terms::{InForce, is_owed_reveal, name_of};
 use super::{
     AuditFacts, Awaited, ClockName, Contest, Counted, Exchange, ExchangeState, Made, PartyOutcome,
@@ -286,12 +287,10 @@ impl Exchange {
                 (now > self.end_of(commit_by)).then_some(ExchangeState::Ended)
             }
             ExchangeState::Committed => {
-                let open = self.is_any_open(now, &["reveal:", "claim:", "reseal:", "settle:"]);
-                (!open).then_some(ExchangeState::Revealed)
+                (!self.is_any_open(now, ends_committed)).then_some(ExchangeState::Revealed)
             }
             ExchangeState::Revealed => {
-                let names = ["reseal:", "settle:", "coin:", "open:", "outcome:"];
-                let open = self.is_any_open(now, &names) || self.is_window_open(now);
+                let open = self.is_any_open(now, ends_revealed) || self.is_window_open(now);
                 (!open).then_some(ExchangeState::Closed)
             }
             _ => None,
@@ -308,11 +307,9 @@ impl Exchange {
             || self.counted(side).is_some_and(|record| record.evaluation.is_final)
     }
 
-    fn is_any_open(&self, now: u64, kinds: &[&str]) -> bool {
-        let duties = self.obligations(now);
-        duties.iter().any(|duty| {
-            duty.status == Status::Open && kinds.iter().any(|k| duty.name.as_str().starts_with(k))
-        })
+    fn is_any_open(&self, now: u64, counts: fn(&Name<'_>) -> bool) -> bool {
+        let duties = self.duties(now);
+        duties.iter().any(|duty| duty.status == Status::Open && counts(&duty.name))
     }
 
     /// True while something sealed may still be disputed.
@@ -346,7 +343,7 @@ impl Exchange {
             }
             _ => {
                 let mut times: Vec<u64> = Vec::new();
-                for due in self.obligations(now).iter().filter_map(|duty| duty.due) {
+                for due in self.duties(now).iter().filter_map(|duty| duty.due) {
                     times.extend([due, self.end_of(due)]);
                 }
                 let leaves = self.shown.values().map(|shown| shown.index);
@@ -450,6 +447,19 @@ impl Exchange {
             _ => Vec::new(),
         }
     }
+}
+
+/// What must be over before `committed` ends.
+fn ends_committed(name: &Name<'_>) -> bool {
+    matches!(name, Name::Reveal(..) | Name::Claim(_) | Name::Reseal(_) | Name::Settle(_))
+}
+
+/// What must be over before `revealed` ends.
+fn ends_revealed(name: &Name<'_>) -> bool {
+    matches!(
+        name,
+        Name::Reseal(_) | Name::Settle(_) | Name::Coin(..) | Name::Open(..) | Name::Outcome(..)
+    )
 }
 
 /// True for statements from which a time counts, or that must lie under a ticked head.

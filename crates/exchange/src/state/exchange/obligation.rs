@@ -5,6 +5,7 @@ use std::fmt;
 use tlog::KeyName;
 
 use crate::predicate::ObligationName;
+use crate::values::{StatementId, Word};
 
 /// Something that somebody must log, with the time by which it is due.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -20,6 +21,59 @@ pub struct Obligation {
     pub status: Status,
     /// What it means if it is not met.
     pub(super) stage: ObligationStage,
+}
+
+/// An obligation while nobody has asked for it: its name is spelled only when it is needed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Duty<'a> {
+    pub(super) name: Name<'a>,
+    pub(super) holder: &'a KeyName,
+    pub(super) due: Option<u64>,
+    pub(super) status: Status,
+    pub(super) stage: ObligationStage,
+}
+
+impl Duty<'_> {
+    pub(super) fn to_obligation(self) -> Obligation {
+        Obligation {
+            name: ObligationName::new(&self.name.to_string()),
+            holder: self.holder.clone(),
+            due: self.due,
+            status: self.status,
+            stage: self.stage,
+        }
+    }
+}
+
+/// The parts of an obligation's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name<'a> {
+    Commit(&'a KeyName),
+    Reveal(&'a KeyName, &'a Word),
+    Claim(&'a Word),
+    Reseal(&'a StatementId),
+    Settle(&'a StatementId),
+    /// Holder, record, attempt.
+    Coin(&'a KeyName, StatementId, u64),
+    /// Party, record, sample.
+    Open(&'a KeyName, StatementId, u64),
+    /// Record, attempt.
+    Outcome(StatementId, u64),
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Commit(party) => write!(f, "commit:{party}"),
+            Self::Reveal(party, rule) => write!(f, "reveal:{party}:{rule}"),
+            Self::Claim(claim) => write!(f, "claim:{claim}"),
+            Self::Reseal(dispute) => write!(f, "reseal:{dispute}"),
+            Self::Settle(dispute) => write!(f, "settle:{dispute}"),
+            Self::Coin(holder, record, attempt) => write!(f, "coin:{holder}:{record}:{attempt}"),
+            Self::Open(party, record, sample) => write!(f, "open:{party}:{record}:{sample}"),
+            Self::Outcome(record, attempt) => write!(f, "outcome:{record}:{attempt}"),
+        }
+    }
 }
 
 /// What became of an obligation, as far as the leaves tell. Whether an artifact that decides it is
