@@ -211,7 +211,7 @@ impl SignedCheckpoint {
     /// The checkpoint with the log's own signature and no other: what a witness is sent, since
     /// some read no more than 10 KiB.
     pub fn without_cosignatures(&self, log: &VerifierKey) -> Result<Self, CheckpointError> {
-        Self::of_note(self.note.with_lines_of(log)?, log)
+        Self::of_note(self.note.with_lines_of(&[log])?, log)
     }
 
     /// What the log signed.

@@ -13,6 +13,7 @@
 //! | requests to witnesses | C2SP tlog-witness, `add-checkpoint` |
 //! | policies | C2SP tlog-policy |
 //! | receipts | C2SP tlog-proof |
+//! | [`evidence`] of what logs and witnesses did wrong | this project's own |
 //!
 //! Three rules hold throughout. Size and root come together from one signed checkpoint. Parsing
 //! is strict, and whatever parses is written back byte for byte. A signature by a known key that
@@ -24,6 +25,7 @@ mod add_checkpoint;
 mod checkpoint;
 mod cosignature;
 mod decimal;
+pub mod evidence;
 mod hash;
 mod key;
 mod note;
@@ -50,8 +52,8 @@ pub use policy::{
     Group, MAX_POLICY, Member, Policy, PolicyError, PolicyLog, PolicyProblem, PolicyWitness,
 };
 pub use proof::{
-    MAX_PROOF, NodeReader, ProofError, compact_range_at, prove_consistency, prove_inclusion,
-    root_at, verify_consistency, verify_inclusion,
+    MAX_PROOF, NodeReader, ProofError, compact_range_at, prefix_roots, prove_consistency,
+    prove_inclusion, prove_prefix, root_at, verify_consistency, verify_inclusion,
 };
 pub use receipt::{MAX_RECEIPT, Receipt, ReceiptError};
 pub use tile::{

@@ -199,11 +199,12 @@ impl Note {
         Ok(Self { source, text_len: self.text_len, signatures })
     }
 
-    /// The note with the lines that name this key alone, which are not checked here.
-    pub(crate) fn with_lines_of(&self, key: &VerifierKey) -> Result<Self, NoteError> {
+    /// The note with the lines alone that name one of these keys, which are not checked here.
+    pub(crate) fn with_lines_of(&self, keys: &[&VerifierKey]) -> Result<Self, NoteError> {
         let text = &self.source[..=self.text_len];
         let bare = Self { source: text.to_owned(), text_len: self.text_len, signatures: vec![] };
-        let mut own = self.signatures.iter().filter(|signature| signature.names(key)).peekable();
+        let names_one = |line: &&NoteSignature| keys.iter().any(|key| line.names(key));
+        let mut own = self.signatures.iter().filter(names_one).peekable();
         own.peek().ok_or(NoteError::Unsigned)?;
         own.try_fold(bare, |note, signature| note.with_signature(signature.clone()))
     }

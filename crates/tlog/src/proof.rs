@@ -128,15 +128,7 @@ pub fn verify_consistency(
         Some((seed, rest)) if seeded => (*seed, rest),
         _ => (old.root, proof),
     };
-    let (mut older, mut newer) = (seed, seed);
-    for (step, sibling) in rest.iter().enumerate() {
-        if route.is_left(step) {
-            older = node_hash(sibling, &older);
-            newer = node_hash(sibling, &newer);
-        } else {
-            newer = node_hash(&newer, sibling);
-        }
-    }
+    let (older, newer) = route.climb(seed, rest);
     if older != old.root {
         return Err(ProofError::OldRootMismatch { root: old.root });
     }
@@ -144,6 +136,32 @@ pub fn verify_consistency(
         return Err(ProofError::RootMismatch { root: new.root });
     }
     Ok(())
+}
+
+/// The roots of the trees of `old` and `new` leaves that follow from nodes of the *newer* tree, as
+/// [`prove_prefix`] lists them: 1 ≤ old < new < 2^63, and exactly as many nodes as the sizes call
+/// for (RFC 9162 section 2.1.4.2, begun from a node of the newer tree).
+///
+/// By the collision resistance of SHA-256 only the tree's own nodes lead to the newer root, so
+/// where that is the root that a log signed, the older one is what its first `old` leaves hash to.
+pub fn prefix_roots(old: u64, new: u64, nodes: &[Hash]) -> Result<(Hash, Hash), ProofError> {
+    check_size(new)?;
+    if old >= new || old == 0 {
+        return Err(ProofError::Shrank { old, new });
+    }
+    let (route, _) = consistency_route(old, new);
+    check_length(route.len() + 1, nodes.len())?;
+    let (seed, rest) = nodes.split_first().ok_or(ProofError::Length { expected: 1, found: 0 })?;
+    Ok(route.climb(*seed, rest))
+}
+
+/// The nodes of a tree of `new` leaves from which [`prefix_roots`] follow. It is the consistency
+/// proof, except that for a power of two it begins with the root of the first `old` leaves, which
+/// the proof leaves out. The caller guarantees `1 <= old < new < 2^63`.
+pub fn prove_prefix<R: NodeReader>(nodes: &R, old: u64, new: u64) -> Result<Vec<Hash>, R::Error> {
+    debug_assert!(1 <= old && old < new && new < LIMIT);
+    let (route, _) = consistency_route(old, new);
+    route.nodes(nodes, true)
 }
 
 /// The inclusion proof of the leaf at `index` in the tree of the first `size` leaves. The caller
@@ -169,12 +187,7 @@ pub fn prove_consistency<R: NodeReader>(
         return Ok(Vec::new());
     }
     let (route, seeded) = consistency_route(old, new);
-    let mut proof = Vec::new();
-    if seeded {
-        proof.push(nodes.node(route.height, route.index)?);
-    }
-    proof.extend(route.siblings(nodes)?);
-    Ok(proof)
+    route.nodes(nodes, seeded)
 }
 
 /// The root of the tree of the first `size` leaves.
@@ -229,6 +242,28 @@ impl Route {
     /// True if the sibling of this step is the left one.
     fn is_left(&self, step: usize) -> bool {
         step >= self.inner as usize || self.index >> step & 1 == 1
+    }
+
+    /// The roots of the older and the newer tree of a consistency proof: only siblings on the left
+    /// are in both.
+    fn climb(&self, seed: Hash, siblings: &[Hash]) -> (Hash, Hash) {
+        siblings.iter().enumerate().fold((seed, seed), |(older, newer), (step, sibling)| {
+            if self.is_left(step) {
+                (node_hash(sibling, &older), node_hash(sibling, &newer))
+            } else {
+                (older, node_hash(&newer, sibling))
+            }
+        })
+    }
+
+    /// The siblings, after the subtree itself if it is asked for.
+    fn nodes<R: NodeReader>(&self, nodes: &R, itself: bool) -> Result<Vec<Hash>, R::Error> {
+        let mut list = Vec::with_capacity(self.len() + 1);
+        if itself {
+            list.push(nodes.node(self.height, self.index)?);
+        }
+        list.extend(self.siblings(nodes)?);
+        Ok(list)
     }
 
     /// The siblings, lowest first.

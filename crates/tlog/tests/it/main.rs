@@ -6,6 +6,8 @@
 mod arbitrary;
 mod cctv;
 mod checkpoints;
+mod evidence;
+mod evidence_format;
 mod keys;
 mod notes;
 mod policies;
