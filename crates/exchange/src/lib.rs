@@ -12,6 +12,7 @@ mod artifact;
 pub mod bundle;
 mod bytes;
 mod envelope;
+pub mod evidence;
 pub mod predicate;
 mod read;
 mod reason;
@@ -30,7 +31,7 @@ pub use envelope::{
 pub use predicate::{Kind, Predicate};
 pub use reason::{Code, Reason, Refusal};
 pub use registry::{HeldKey, Party, PartyNumber, Registry, Standing, VerifiedStatement};
-pub use sealed::{NotTheEnvelope, associated_data, check_envelope};
+pub use sealed::{NotTheEnvelope, SealedFor, associated_data, body_message, check_envelope};
 pub use state::{
     Breach, EndedExchange, ExchangeState, ExchangeView, History, Obligation, ObligationStage,
     Replayed, RunEnd, RunView, Side, State, Status,

@@ -6,6 +6,11 @@
 //! aad      = L(envelope) ‖ u8 suite ‖ lp(origin) ‖ agreement id ‖ record id ‖ lp(sender)
 //!            ‖ lp(reader) ‖ lp(reader key id) ‖ u32 padded length
 //! ```
+//!
+//! What is sealed is signed inside, by the sender's statement key over [`body_message`]: with the
+//! body and this signature its reader can show a third person what was sent.
+
+use tlog::{Hash, KeyName};
 
 use crate::bytes::{label, push_prefixed};
 use crate::predicate::SealedEnvelope;
@@ -72,9 +77,67 @@ pub fn check_envelope(
     Err(NotTheEnvelope::AssociatedData)
 }
 
+/// What the sender signs inside an envelope: L(envelope-body) ‖ SHA-256(aad) ‖ body.
+pub fn body_message(aad: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut message = label("envelope-body");
+    message.extend_from_slice(Hash::of(&[aad]).as_bytes());
+    message.extend_from_slice(body);
+    message
+}
+
+/// Which place, sender and reader an envelope is for, as its associated data say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedFor {
+    /// The log.
+    pub origin: KeyName,
+    /// The agreement; zeros if there is none.
+    pub exchange: StatementId,
+    /// The record; zeros if there is none.
+    pub record: StatementId,
+    /// Who sealed and signed.
+    pub sender: KeyName,
+    /// Who can open it.
+    pub reader: KeyName,
+}
+
+impl SealedFor {
+    /// Reads associated data; `None` if it is none in its one spelling.
+    pub fn parse(aad: &[u8]) -> Option<Self> {
+        let rest = aad.strip_prefix(label("envelope").as_slice())?;
+        let (suite, rest) = rest.split_first()?;
+        let (origin, rest) = take_name(rest)?;
+        let (exchange, rest) = rest.split_first_chunk()?;
+        let (record, rest) = rest.split_first_chunk()?;
+        let (sender, rest) = take_name(rest)?;
+        let (reader, rest) = take_name(rest)?;
+        let (key, rest) = take_prefixed(rest)?;
+        let is_key = key.len() == 16
+            && key.iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
+        let known = ENC.iter().any(|(known, _)| known == suite) && is_key && rest.len() == 4;
+        known.then_some(Self {
+            origin,
+            exchange: StatementId::new(*exchange),
+            record: StatementId::new(*record),
+            sender,
+            reader,
+        })
+    }
+}
+
+/// A u16 length and as many bytes.
+fn take_prefixed(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+}
+
+fn take_name(bytes: &[u8]) -> Option<(KeyName, &[u8])> {
+    let (name, rest) = take_prefixed(bytes)?;
+    Some((KeyName::parse(std::str::from_utf8(name).ok()?).ok()?, rest))
+}
+
 #[cfg(test)]
 mod tests {
-    use tlog::{Hash, KeyName, TreeHead};
+    use tlog::TreeHead;
 
     use super::*;
     use crate::predicate::SealingKeyId;
@@ -145,5 +208,26 @@ mod tests {
         // The lengths of one suite under the number of the other.
         let refused = check_envelope(&common, &record, &envelope, &artifact(2, 32));
         assert_eq!(refused, Err(NotTheEnvelope::Lengths));
+    }
+
+    #[test]
+    fn reads_back_what_an_envelope_is_for() {
+        let (common, record, envelope) = scene();
+        let aad = associated_data(&common, &record, &envelope, 1);
+        let read = SealedFor::parse(&aad).unwrap();
+        assert_eq!((&read.origin, read.exchange), (&common.origin, StatementId::ZERO));
+        assert_eq!((read.record, &read.sender), (record, &common.signer));
+        assert_eq!(read.reader, envelope.reader);
+        for cut in 0..aad.len() {
+            assert_eq!(SealedFor::parse(&aad[..cut]), None, "cut at {cut}");
+        }
+        assert_eq!(SealedFor::parse(&[aad.as_slice(), &[0]].concat()), None);
+        // Label, suite and the spelling of the key's id; names and ids may be anyone's.
+        let key_id = aad.len() - 4 - 16;
+        for at in (0..25).chain(key_id - 2..key_id + 16) {
+            let mut changed = aad.clone();
+            changed[at] ^= 0x20 | 0x80;
+            assert_eq!(SealedFor::parse(&changed), None, "byte {at}");
+        }
     }
 }

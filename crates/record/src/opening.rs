@@ -7,6 +7,7 @@
 mod body;
 mod build;
 mod check;
+mod contradiction;
 mod item;
 
 pub use body::{Body, BodyError, BodyItem, Cell, MAX_BODY, OpenedSubject, OpenedTotal, ScoreCell};
@@ -14,3 +15,4 @@ pub use build::{OpenError, OpeningBuilder, RecordParts};
 pub use check::{
     Against, Disclosure, OpeningError, Proved, ProvedItem, ProvedSubject, ProvedTotal, Scope,
 };
+pub use contradiction::Contradiction;

@@ -10,8 +10,9 @@ use record::column::{Better, Column};
 use record::commit::{Declared, ItemValues, Record, RecordBuilder};
 use record::context::Context;
 use record::items::{AgreedItems, ItemKey, ItemsFile};
-use record::opening::{OpeningBuilder, RecordParts};
+use record::opening::{Body, OpeningBuilder, RecordParts};
 use record::secret::RecordSecret;
+use record::total::TotalOpening;
 use tlog::{
     Hash, KeyKind, MemoryNodes, SignedCheckpoint, SigningKey, VerifierKey, leaf_hash,
     prove_consistency, prove_inclusion,
@@ -74,9 +75,9 @@ impl Made {
         )
     }
 
-    /// Opens the output and the score of one item, under the id of this record's attestation.
-    pub(crate) fn opening(&self, id: StatementId, index: usize) -> Vec<u8> {
-        let mut opening = OpeningBuilder::new(RecordParts {
+    /// Begins an opening under the id of this record's attestation.
+    fn opener(&self, id: StatementId) -> OpeningBuilder<'_> {
+        OpeningBuilder::new(RecordParts {
             id: id.hash(),
             header: self.record.header(),
             context: &self.context,
@@ -84,10 +85,29 @@ impl Made {
             vector: self.record.vector(),
             items: &self.items,
         })
-        .unwrap();
+        .unwrap()
+    }
+
+    /// Opens the output and the score of one item, under the id of this record's attestation.
+    pub(crate) fn opening(&self, id: StatementId, index: usize) -> Vec<u8> {
+        let mut opening = self.opener(id);
         let fields = ["status", "output", "score:accuracy"];
         opening.item(index as u64, self.values[index].as_ref(), &fields, None).unwrap();
         opening.finish().unwrap().to_bytes().unwrap()
+    }
+
+    /// Opens these fields of these items, the total, and how many items are scored.
+    pub(crate) fn opening_of(&self, id: StatementId, items: &[usize], fields: &[&str]) -> Body {
+        let mut opening = self.opener(id);
+        for &index in items {
+            opening.item(index as u64, self.values[index].as_ref(), fields, None).unwrap();
+        }
+        let layout = self.record.header().layout();
+        let values = self.values.iter().map(Option::as_ref);
+        let total = TotalOpening::from_items(&self.secret, layout, 0, values).unwrap();
+        opening.total("accuracy", &total).unwrap();
+        opening.subject("count:scored", "3").unwrap();
+        opening.finish().unwrap()
     }
 }
 

@@ -24,10 +24,7 @@ pub(super) fn verify_item(
         return Err(OpeningError::Cells { index, fields, scores });
     }
     let checked = Checked { item, layout };
-    let tag = checked.needed(TAG)?.and_then(Tag::from_slice);
-    let tag = tag.ok_or_else(|| checked.encoding(TAG))?;
-    let epoch = checked.needed(EPOCH)?.and_then(|bytes| bytes.try_into().ok());
-    let epoch = epoch.map(u64::from_be_bytes).ok_or_else(|| checked.encoding(EPOCH))?;
+    let (tag, epoch) = place_of(item, layout)?;
     let status = match checked.opened(STATUS) {
         None => None,
         Some(value) => {
@@ -44,34 +41,19 @@ pub(super) fn verify_item(
         fields.push((layout.fields()[field].clone(), text));
     }
 
-    let commitments: Vec<Hash> = layout
-        .fields()
-        .iter()
-        .zip(&item.fields)
-        .map(|(field, cell)| match cell {
-            Cell::Closed(c) => *c,
-            Cell::Open { salt, value } => {
-                field_commitment(context, index, field, &Salt::new(*salt), value)
-            }
-        })
-        .collect();
-    let mut entry = item_hash(context, index, &commitments).as_bytes().to_vec();
     let mut scores = Vec::new();
     for (place, (column, cell)) in layout.columns().iter().zip(&item.scores).enumerate() {
         match cell {
-            ScoreCell::Closed(point) => {
+            ScoreCell::Closed(_) => {
                 if checked.opened(SCORES + place).is_some() {
                     let field = column.name().to_owned();
                     return Err(OpeningError::Together { index, field });
                 }
-                entry.extend_from_slice(point);
             }
-            ScoreCell::Open { integer, blind } => {
+            ScoreCell::Open { integer, .. } => {
                 let raw = checked.needed(SCORES + place)?;
                 let status = status.ok_or_else(|| checked.together(STATUS))?;
                 verify_score(index, column, raw, status, *integer)?;
-                let blind = Blind::from_bytes(*blind).ok_or(OpeningError::Blind)?;
-                entry.extend_from_slice(commit(*integer, &blind).compress().as_bytes());
                 scores.push((column.name().to_owned(), *integer));
             }
         }
@@ -81,7 +63,50 @@ pub(super) fn verify_item(
     }
     let row = item.row.clone();
     let proved = ProvedItem { index, tag, epoch, status, fields, scores, row };
-    Ok((record_leaf(&entry), proved))
+    Ok((committed_leaf(item, layout, context)?, proved))
+}
+
+/// The leaf of the record that follows from an item's cells, opened or closed, whatever they say.
+pub(super) fn committed_leaf(
+    item: &BodyItem,
+    layout: &Layout,
+    context: &Context,
+) -> Result<Hash, OpeningError> {
+    let index = item.index;
+    if item.fields.len() != layout.fields().len() || item.scores.len() != layout.columns().len() {
+        let (fields, scores) = (item.fields.len(), item.scores.len());
+        return Err(OpeningError::Cells { index, fields, scores });
+    }
+    let cells = layout.fields().iter().zip(&item.fields);
+    let commitments: Vec<Hash> = cells
+        .map(|(field, cell)| match cell {
+            Cell::Closed(c) => *c,
+            Cell::Open { salt, value } => {
+                field_commitment(context, index, field, &Salt::new(*salt), value)
+            }
+        })
+        .collect();
+    let mut entry = item_hash(context, index, &commitments).as_bytes().to_vec();
+    for cell in &item.scores {
+        match cell {
+            ScoreCell::Closed(point) => entry.extend_from_slice(point),
+            ScoreCell::Open { integer, blind } => {
+                let blind = Blind::from_bytes(*blind).ok_or(OpeningError::Blind)?;
+                entry.extend_from_slice(commit(*integer, &blind).compress().as_bytes());
+            }
+        }
+    }
+    Ok(record_leaf(&entry))
+}
+
+/// Tag and epoch of an item, which every opening of it shows.
+pub(super) fn place_of(item: &BodyItem, layout: &Layout) -> Result<(Tag, u64), OpeningError> {
+    let checked = Checked { item, layout };
+    let tag = checked.needed(TAG)?.and_then(Tag::from_slice);
+    let tag = tag.ok_or_else(|| checked.encoding(TAG))?;
+    let epoch = checked.needed(EPOCH)?.and_then(|bytes| bytes.try_into().ok());
+    let epoch = epoch.map(u64::from_be_bytes).ok_or_else(|| checked.encoding(EPOCH))?;
+    Ok((tag, epoch))
 }
 
 /// `raw` is the opened value of the score's field, `integer` what C was opened to.
