@@ -143,7 +143,12 @@ pub(super) fn history(random: &mut Random, tried: &mut Tried) {
             }
         }
         for _ in 0..3 {
-            let (a, b) = (*random.pick(&all), *random.pick(&all));
+            let (mut a, b) = (*random.pick(&all), *random.pick(&all));
+            if random.once_in(2) {
+                // What the liar would like most: one genuine, one forged, in one place.
+                a = last;
+            }
+            let (a, b) = if random.once_in(2) { (a, b) } else { (b, a) };
             let accused = random.pick(&keys[..]).verifier(KeyKind::Ed25519);
             let accused = Accused::new(Role::Party, accused).into_iter().collect();
             let parts =

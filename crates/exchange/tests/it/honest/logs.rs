@@ -8,8 +8,8 @@ use tlog::evidence::{
     Accused, Evidence, Kind, KnownKeys, ROLLBACK_SLACK, Role, accuse_heads, accuse_leaves,
 };
 use tlog::{
-    Hash, KeyKind, MemoryNodes, NodeReader, Note, Receipt, SigningKey, TreeHead, cosign,
-    prove_inclusion, prove_prefix, root_at,
+    Hash, KeyKind, MemoryNodes, NodeReader, Note, Receipt, SignedCheckpoint, SigningKey, TreeHead,
+    cosign, prove_inclusion, prove_prefix, root_at,
 };
 
 use super::Tried;
@@ -88,6 +88,22 @@ impl World {
         Self { tree, notes }
     }
 
+    /// Another history of the same sizes, signed by the liar and cosigned by nobody.
+    fn fork(&self, random: &mut Random, thief: &SigningKey) -> Self {
+        let same = random.between(0, self.tree.size() - 1);
+        let leaves = (0..self.tree.size()).map(|index| {
+            let Ok(leaf) = self.tree.node(0, index);
+            if index < same { leaf } else { random.hash() }
+        });
+        let tree: MemoryNodes = leaves.collect();
+        let notes = self.notes.iter().map(|(head, _)| {
+            let Ok(root) = root_at(&tree, head.size);
+            let head = TreeHead { size: head.size, root };
+            (head, SignedCheckpoint::sign(thief, head).note().clone())
+        });
+        Self { notes: notes.collect(), tree }
+    }
+
     fn receipt(&self, random: &mut Random) -> Option<(Hash, Receipt)> {
         let (head, note) = random.pick(&self.notes);
         if head.size == 0 {
@@ -105,7 +121,7 @@ pub(super) fn history(kind: Kind, random: &mut Random, tried: &mut Tried) {
         let world = World::honest(random, &keys.log, &keys.witnesses);
         let other = World::honest(random, &keys.other_log, &keys.witnesses);
         // A fork that the liar signs with a key of its own, and which honest witnesses refuse.
-        let forked = World::honest(random, &keys.thief, &[]);
+        let forked = world.fork(random, &keys.thief);
         if kind == Kind::LeafConflict {
             leaves(kind, random, tried, keys, &world, [&other, &forked]);
         } else {
@@ -149,7 +165,7 @@ fn heads(
     let made = accuse_heads(&keys.known, a, b, &world.tree);
     tried.made("two heads of one log", made);
     for _ in 0..3 {
-        let (head_b, b, tree) = match random.below(6) {
+        let (head_b, b, tree) = match random.below(3) {
             0 => {
                 let other = *random.pick(&others);
                 let (head, note) = random.pick(&other.notes);
@@ -216,7 +232,7 @@ fn leaves(
     let Some((leaf_b, b)) = world.receipt(random) else { return };
     tried.made("two receipts", accuse_leaves(&keys.known, (leaf_a, &a), (leaf_b, &b)));
     for _ in 0..3 {
-        let (leaf_b, b) = match random.below(6) {
+        let (leaf_b, b) = match random.below(3) {
             0 => random.pick(&others).receipt(random).unwrap_or((leaf_b, b.clone())),
             _ => (leaf_b, b.clone()),
         };
