@@ -135,7 +135,7 @@ pub(super) fn history(kind: Kind, random: &mut Random, tried: &mut Tried) {
 
 /// Keys that this kind can accuse, some of them the thief's.
 fn accused(kind: Kind, random: &mut Random, keys: &Keys) -> Vec<Accused> {
-    let log = if random.once_in(4) { &keys.thief } else { &keys.log };
+    let log = if random.once_in(2) { &keys.thief } else { &keys.log };
     let log = Accused::new(Role::Log, log.verifier(KeyKind::Ed25519)).unwrap();
     let mut witnesses: Vec<Accused> = keys
         .witnesses
