@@ -326,10 +326,12 @@ impl<'a> Reading<'a> {
             if all.len() == MAX_ACCUSED {
                 return Err(wrong(AccusedProblem::TooMany));
             }
-            let (role, key) = line.split_once(' ').ok_or(wrong(AccusedProblem::Spelling))?;
-            let role = Role::of_word(role).ok_or(wrong(AccusedProblem::Spelling))?;
+            let (role, key) =
+                line.split_once(' ').ok_or_else(|| wrong(AccusedProblem::Spelling))?;
+            let role = Role::of_word(role).ok_or_else(|| wrong(AccusedProblem::Spelling))?;
             let key = VerifierKey::parse(key).map_err(|error| wrong(error.into()))?;
-            let accused = Accused::new(role, key).ok_or(wrong(AccusedProblem::Type(role)))?;
+            let accused =
+                Accused::new(role, key).ok_or_else(|| wrong(AccusedProblem::Type(role)))?;
             if all.contains(&accused) {
                 return Err(wrong(AccusedProblem::Twice));
             }
@@ -364,8 +366,8 @@ impl<'a> Reading<'a> {
             let Some(line) = self.after("part ") else {
                 return Err(if parts.is_empty() { wrong } else { FormatError::Surplus });
             };
-            let (name, length) = line.split_once(' ').ok_or(wrong.clone())?;
-            let name = known_name(name).ok_or(wrong.clone())?;
+            let (name, length) = line.split_once(' ').ok_or_else(|| wrong.clone())?;
+            let name = known_name(name).ok_or_else(|| wrong.clone())?;
             let length = parse_decimal(length).ok_or(wrong)?;
             let left = self.rest.len();
             let cut_off = FormatError::Truncated { name: name.to_owned(), length, left };

@@ -111,7 +111,7 @@ impl Kind {
     pub(super) fn has_form(self, evidence: &Evidence) -> bool {
         self.forms().iter().any(|(names, nodes)| {
             let parts = evidence.parts().iter().map(|part| part.name());
-            parts.eq(names.iter().copied()) && *nodes == !evidence.nodes().is_empty()
+            parts.eq(names.iter().copied()) && *nodes != evidence.nodes().is_empty()
         })
     }
 

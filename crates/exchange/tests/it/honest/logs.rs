@@ -233,7 +233,7 @@ fn leaves(
     tried.made("two receipts", accuse_leaves(&keys.known, (leaf_a, &a), (leaf_b, &b)));
     for _ in 0..3 {
         let (leaf_b, b) = match random.below(3) {
-            0 => random.pick(&others).receipt(random).unwrap_or((leaf_b, b.clone())),
+            0 => random.pick(&others).receipt(random).unwrap_or_else(|| (leaf_b, b.clone())),
             _ => (leaf_b, b.clone()),
         };
         // Another index, another leaf, an inner node for a leaf, another proof.
