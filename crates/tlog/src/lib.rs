@@ -49,7 +49,7 @@ pub use key::{
 };
 pub use note::{MAX_NOTE, MAX_SIGNATURES, Note, NoteError, NoteSignature, Verified};
 pub use policy::{
-    Group, MAX_POLICY, Member, Policy, PolicyError, PolicyLog, PolicyProblem, PolicyWitness,
+    Group, MAX_POLICY, Member, Policy, PolicyError, PolicyLog, PolicyProblem, PolicyWitness, Split,
 };
 pub use proof::{
     MAX_PROOF, NodeReader, ProofError, compact_range_at, prefix_roots, prove_consistency,
@@ -62,4 +62,4 @@ pub use tile::{
 };
 pub use tile_nodes::{MemoryNodes, TileNodes, TileReadError, TileSource};
 pub use tree::{CompactRange, TreeHead};
-pub use trust::{Untrusted, VerifiedCheckpoint};
+pub use trust::{DEFAULT_MAX_AGE, Untrusted, VerifiedCheckpoint};

@@ -10,9 +10,13 @@
 //! A name is defined before it is used, once, and is a member of at most one group, so a witness
 //! can contribute to a quorum in one way only. That makes three questions easy, and all three are
 //! answered here from the groups in the order of their lines: whether a quorum cosigned, at what
-//! time it had, and how many witnesses any two quorums share.
+//! time it had, and how many witnesses any two quorums share. What a policy withstands follows.
+
+mod safety;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use safety::Split;
 
 use crate::decimal::parse_decimal;
 use crate::{Hash, KeyError, KeyKind, KeyName, VerifierKey};

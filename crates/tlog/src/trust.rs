@@ -5,6 +5,10 @@ use crate::{
     PolicyWitness, SignedCheckpoint, TreeHead, VerifierKey,
 };
 
+/// Seconds, 24 hours: how old the newest checkpoint of a log may be by default. A reader who is
+/// kept on an old head finds out after at most this, the log's beat and what clocks differ.
+pub const DEFAULT_MAX_AGE: u64 = 24 * 3_600;
+
 /// Why a note is not a checkpoint to be trusted under a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
@@ -33,6 +37,14 @@ pub enum Untrusted {
         time: u64,
         /// Seconds since 1970 on the reader's clock.
         now: u64,
+    },
+    /// No quorum cosigned it lately: the log may be frozen, or show an old head.
+    #[error("a quorum last cosigned it {age} s ago, which is longer than the {max_age} s allowed")]
+    Stale {
+        /// Seconds since the quorum's time.
+        age: u64,
+        /// Seconds allowed.
+        max_age: u64,
     },
 }
 
@@ -120,6 +132,21 @@ impl VerifiedCheckpoint {
             Some(time) if time > latest => Err(Untrusted::AheadOfClock { time, now }),
             _ => Ok(()),
         }
+    }
+
+    /// Seconds since 1970 at which a quorum of the policy had cosigned; `None` if the policy asks
+    /// for none, so that nobody vouches for any time.
+    pub fn quorum_time(&self, policy: &Policy) -> Option<u64> {
+        self.time_under(policy, policy.quorum()?)
+    }
+
+    /// Refuses a checkpoint that a quorum of the policy last cosigned more than `max_age` seconds
+    /// before `now`, in seconds since 1970. Meant for the newest head that a log gives out: what
+    /// a file proves does not age. A policy without a quorum has no time to judge by.
+    pub fn check_age(&self, policy: &Policy, now: u64, max_age: u64) -> Result<(), Untrusted> {
+        let Some(time) = self.quorum_time(policy) else { return Ok(()) };
+        let age = now.saturating_sub(time);
+        if age > max_age { Err(Untrusted::Stale { age, max_age }) } else { Ok(()) }
     }
 
     fn witness_names(&self) -> Vec<String> {

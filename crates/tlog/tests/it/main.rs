@@ -13,6 +13,7 @@ mod notes;
 mod policies;
 mod proofs;
 mod receipts;
+mod safety;
 mod tiles;
 mod vectors;
 mod witness;
