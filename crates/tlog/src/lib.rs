@@ -52,8 +52,9 @@ pub use policy::{
     Group, MAX_POLICY, Member, Policy, PolicyError, PolicyLog, PolicyProblem, PolicyWitness, Split,
 };
 pub use proof::{
-    MAX_PROOF, NodeReader, ProofError, compact_range_at, prefix_roots, prove_consistency,
-    prove_inclusion, prove_prefix, root_at, verify_consistency, verify_inclusion,
+    MAX_PROOF, NodeReader, ProofError, compact_range_at, inclusion_root, prefix_roots,
+    prove_consistency, prove_inclusion, prove_prefix, root_at, verify_consistency,
+    verify_inclusion,
 };
 pub use receipt::{MAX_RECEIPT, Receipt, ReceiptError};
 pub use tile::{

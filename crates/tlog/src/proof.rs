@@ -84,19 +84,29 @@ pub fn verify_inclusion(
     head: &TreeHead,
     proof: &[Hash],
 ) -> Result<(), ProofError> {
-    check_size(head.size)?;
-    if index >= head.size {
-        return Err(ProofError::IndexBeyondSize { index, size: head.size });
-    }
-    let route = Route::new(0, index, head.size);
-    check_length(route.len(), proof.len())?;
-    let root = proof.iter().enumerate().fold(*leaf, |hash, (step, sibling)| {
-        if route.is_left(step) { node_hash(sibling, &hash) } else { node_hash(&hash, sibling) }
-    });
-    if root != head.root {
+    if inclusion_root(leaf, index, head.size, proof)? != head.root {
         return Err(ProofError::RootMismatch { root: head.root });
     }
     Ok(())
+}
+
+/// The root to which an inclusion proof leads. It is worth nothing by itself: only where it is one
+/// that was signed for this size does the proof show anything.
+pub fn inclusion_root(
+    leaf: &Hash,
+    index: u64,
+    size: u64,
+    proof: &[Hash],
+) -> Result<Hash, ProofError> {
+    check_size(size)?;
+    if index >= size {
+        return Err(ProofError::IndexBeyondSize { index, size });
+    }
+    let route = Route::new(0, index, size);
+    check_length(route.len(), proof.len())?;
+    Ok(proof.iter().enumerate().fold(*leaf, |hash, (step, sibling)| {
+        if route.is_left(step) { node_hash(sibling, &hash) } else { node_hash(&hash, sibling) }
+    }))
 }
 
 /// Checks that the tree of `new` begins with the leaves of the tree of `old`.

@@ -11,7 +11,7 @@ use crate::vectors::{example_head, key, log, log_key};
 #[derive(Debug, Clone)]
 enum Node {
     Witness(usize),
-    Group(usize, Vec<Node>),
+    Group(usize, Vec<Self>),
 }
 
 impl Node {
