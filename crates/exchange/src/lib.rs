@@ -11,9 +11,12 @@
 mod artifact;
 pub mod bundle;
 mod bytes;
+pub mod draft;
 mod envelope;
 pub mod evidence;
+pub mod ledger;
 pub mod predicate;
+pub mod preview;
 mod read;
 mod reason;
 mod registry;

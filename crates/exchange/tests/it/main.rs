@@ -7,6 +7,7 @@ mod bundle_bytes;
 mod bundle_logs;
 mod bundled;
 mod bundles;
+mod drafts;
 mod envelopes;
 mod evidence;
 mod exchanges;

@@ -93,14 +93,19 @@ spelled! {
 
 impl What {
     fn read(node: &Node<'_>) -> Result<Self, FieldError> {
-        match node.text(256)? {
-            "counts" => Ok(Self::Counts),
-            "flags" => Ok(Self::Flags),
-            "totals" => Ok(Self::Totals),
-            "claim" => Ok(Self::Claim),
-            other => Self::of_items(other).ok_or_else(|| {
-                node.error("must be counts, flags, totals, claim, field:<name> or score:<column>")
-            }),
+        Self::parse(node.text(256)?).ok_or_else(|| {
+            node.error("must be counts, flags, totals, claim, field:<name> or score:<column>")
+        })
+    }
+
+    /// Reads the one spelling.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "counts" => Some(Self::Counts),
+            "flags" => Some(Self::Flags),
+            "totals" => Some(Self::Totals),
+            "claim" => Some(Self::Claim),
+            other => Self::of_items(other),
         }
     }
 
