@@ -19,6 +19,7 @@ mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -113,11 +114,17 @@ fn completions(arguments: &Completions) -> Report {
     Report::good(script, json)
 }
 
+/// Time for blocking work whose result nobody waits for any more.
+const LEFT_OVER: Duration = Duration::from_secs(1);
+
 /// Runs asynchronous work of a command to its end.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|e| Failure::new(format!("the runtime does not start: {e}")))?
-        .block_on(work)
+        .map_err(|e| Failure::new(format!("the runtime does not start: {e}")))?;
+    let result = runtime.block_on(work);
+    // Whatever still reads from a disk that hangs must not keep the process alive.
+    runtime.shutdown_timeout(LEFT_OVER);
+    result
 }

@@ -5,7 +5,7 @@
 
 mod refusal;
 
-pub use refusal::{DOMAIN, Denied, refusal_message, status};
+pub use refusal::{DOMAIN, Denied, details, refusal_message, status, status_with};
 
 /// Messages, clients and servers of the package `countersign.v1`.
 #[allow(

@@ -20,15 +20,31 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// The status that carries a refusal.
 pub fn status(refusal: &Refusal) -> Status {
-    let metadata: HashMap<String, String> =
-        refusal.metadata().iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
-    let mut details = ErrorDetails::with_error_info(refusal.reason().as_str(), DOMAIN, metadata);
-    if let Some(pointer) = refusal.pointer() {
-        details.add_bad_request_violation(pointer, refusal.message());
-    }
+    let mut details = details(refusal);
     if matches!(refusal.reason().code(), Code::ResourceExhausted | Code::Unavailable) {
         details.set_retry_info(Some(RETRY));
     }
+    status_with(refusal, details)
+}
+
+/// The details of a refusal, without a time after which to try again.
+pub fn details(refusal: &Refusal) -> ErrorDetails {
+    let reason = refusal.reason().as_str();
+    let metadata: HashMap<String, String> =
+        refusal.metadata().iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+    if let Some(pointer) = refusal.pointer() {
+        details.add_bad_request_violation(pointer, refusal.message());
+    }
+    if refusal.reason().code() == Code::FailedPrecondition {
+        let subject = refusal.value("exchange").unwrap_or("log");
+        details.add_precondition_failure_violation(reason, subject, refusal.message());
+    }
+    details
+}
+
+/// The status of a refusal with these details.
+pub fn status_with(refusal: &Refusal, details: ErrorDetails) -> Status {
     Status::with_error_details(code(refusal.reason().code()), refusal.to_string(), details)
 }
 

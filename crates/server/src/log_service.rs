@@ -11,15 +11,15 @@ use bytes::Bytes;
 use exchange::{Reason, Refusal};
 use sequencer::{Answer, ReadError, Snapshot, StatementKey};
 use tlog::Hash;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Request, Response, Status, Streaming};
 use transport::{Peer, TransportLimits, peer_of, status};
 
-use crate::Service;
 use crate::artifact_service::too_slow;
 use crate::service::Queued;
+use crate::{Condition, Service};
 
 /// Entries of one answer together; with their proofs and framing it stays below 4 MiB.
 const PAGE_BYTES: usize = 3 << 20;
@@ -138,7 +138,8 @@ impl v1::log_service_server::LogService for LogApi {
 }
 
 /// Queues statements in the order in which they come, answers in that order as soon as it can,
-/// and ends when the caller has no more, has gone, or is silent for too long.
+/// and ends when the caller has no more, has gone, or is silent for too long, or when the server
+/// takes no more.
 async fn append_all(
     api: LogApi,
     peer: Peer,
@@ -146,6 +147,7 @@ async fn append_all(
     answers: Answers,
 ) {
     let mut waiting = Waiting::default();
+    let mut conditions = api.service.conditions();
     let mut more = true;
     while more || !waiting.0.is_empty() {
         let may_take = more && waiting.0.len() < IN_FLIGHT;
@@ -191,8 +193,20 @@ async fn append_all(
                     return;
                 }
             }
+            () = until_stopping(&mut conditions), if waiting.0.is_empty() => {
+                // What was taken has its answer, and the caller need not wait for the deadline.
+                let stopping = status::of(&crate::service::stopping());
+                api.answer(&peer, &answers, Err(stopping)).await;
+                return;
+            }
         }
     }
+}
+
+/// Returns once statements are no longer taken.
+async fn until_stopping(conditions: &mut watch::Receiver<Condition>) {
+    // The sender lives in the service, which the caller holds.
+    let _ = conditions.wait_for(|now| *now != Condition::Serving).await;
 }
 
 type Answers = mpsc::Sender<Result<v1::AppendStreamResponse, Status>>;

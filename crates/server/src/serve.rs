@@ -110,7 +110,7 @@ pub async fn serve_on(
             .max_encoding_message_size(MAX_ANSWER);
     let with_metrics = files.local_addr()?.ip().is_loopback();
     let counted = service.metrics().transport();
-    let grpc = transport::grpc_server(limits, Guard::new(limits, counted.clone()))
+    let grpc = transport::grpc_server(limits, Guard::new(limits, counted.clone(), ended.clone()))
         .add_service(health)
         .add_service(reflection)
         .add_service(log)

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use exchange::{Reason, Refusal};
 use hyper::body::{Frame, SizeHint};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
@@ -22,6 +23,7 @@ use tower::layer::util::Stack;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
+use crate::ending::until;
 use crate::limits::TransportLimits;
 use crate::link::OpenCall;
 use crate::metrics::Metrics;
@@ -69,14 +71,16 @@ struct Shared {
     /// Watchers wait for ever, so they have places of their own.
     watches: Slots<Identity>,
     metrics: Metrics,
+    /// True once the doors close.
+    ended: watch::Receiver<bool>,
     /// Random, so that numbers of two processes differ.
     prefix: u32,
     requests: AtomicU64,
 }
 
 impl Guard {
-    /// One for each listener.
-    pub fn new(limits: TransportLimits, metrics: Metrics) -> Self {
+    /// One for each listener. Once `ended` is true, answers end that would go on for ever.
+    pub fn new(limits: TransportLimits, metrics: Metrics, ended: watch::Receiver<bool>) -> Self {
         let prefix = RandomState::new().hash_one(std::process::id()) as u32;
         Self(Arc::new(Shared {
             limits,
@@ -84,6 +88,7 @@ impl Guard {
             streams: Slots::new(limits.streams, limits.streams_each),
             watches: Slots::new(limits.streams, limits.streams_each),
             metrics,
+            ended,
             prefix,
             requests: AtomicU64::new(0),
         }))
@@ -133,13 +138,10 @@ impl Shared {
             tracing::debug!("answered");
             return;
         };
-        let own_fault = matches!(refused.code(), Code::Internal | Code::DataLoss);
         let known = refused.get_error_details().error_info().is_some();
-        let refused = match (known, own_fault) {
-            (true, false) => refused,
-            (true, true) => status::with_request(&refused, id),
-            (false, _) => status::complete(&refused),
-        };
+        let refused = if known { refused } else { status::complete(&refused) };
+        let own_fault = status::is_own_fault(&refused);
+        let refused = if own_fault { status::with_request(&refused, id) } else { refused };
         let details = refused.get_error_details();
         let reason = details.error_info().map_or("", |info| info.reason.as_str());
         if details.retry_info().is_some() {
@@ -292,7 +294,9 @@ where
                         },
                     };
                     let Ok(response) = response;
-                    response.map(|inner| Body::new(HoldingBody { inner, _held: held }))
+                    let ending = (method.shape == Shape::Watch)
+                        .then(|| Box::pin(until(shared.ended.clone())) as Ending);
+                    response.map(|inner| Body::new(HoldingBody { inner, ending, _held: held }))
                 }
             };
             shared.finish(&method, &id, response.headers_mut());
@@ -310,7 +314,20 @@ fn too_slow() -> Status {
 /// An answer that gives its place back when it is sent, or when nobody wants it any more.
 struct HoldingBody {
     inner: Body,
+    /// For an answer that has no end of its own.
+    ending: Option<Ending>,
     _held: Held,
+}
+
+type Ending = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How an answer ends that would go on for ever: the caller asks again elsewhere or later.
+fn stopping() -> HeaderMap {
+    let refusal = Refusal::new(Reason::Stopping, "the server is about to stop; ask again later");
+    let mut trailers = HeaderMap::new();
+    // The names and values of a status always fit.
+    let _ = status::of(&refusal).add_header(&mut trailers);
+    trailers
 }
 
 impl hyper::body::Body for HoldingBody {
@@ -321,7 +338,15 @@ impl hyper::body::Body for HoldingBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.inner).poll_frame(cx)
+        let inner = Pin::new(&mut self.inner).poll_frame(cx);
+        let ended = |ending: &mut Ending| ending.as_mut().poll(cx).is_ready();
+        // What is there to be said is said first.
+        if inner.is_pending() && self.ending.as_mut().is_some_and(ended) {
+            self.inner = Body::empty();
+            self.ending = None;
+            return Poll::Ready(Some(Ok(Frame::trailers(stopping()))));
+        }
+        inner
     }
 
     fn is_end_stream(&self) -> bool {

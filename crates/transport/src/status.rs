@@ -45,22 +45,25 @@ const SOON: Duration = Duration::from_millis(500);
 
 /// The status of a refusal.
 pub fn of(refusal: &Refusal) -> Status {
-    let status = api::status(refusal);
-    let (quota, retry) = (refusal.value(QUOTA), refusal.value(RETRY_AFTER));
-    if quota.is_none() && refusal.reason() != Reason::QueueFull {
-        return status;
-    }
-    let mut details = status.get_error_details();
+    let quota = refusal.value(QUOTA);
+    let retry = match (quota, refusal.reason()) {
+        (None, Reason::QueueFull) => Some(SOON),
+        (None, _) => return api::status(refusal),
+        // Where waiting does not help, nothing promises that it does.
+        (Some(_), _) => {
+            let ms = refusal.value(RETRY_AFTER).and_then(|ms| ms.parse().ok());
+            ms.map(Duration::from_millis)
+        }
+    };
+    let mut details = api::details(refusal);
     details.add_quota_failure_violation(
         refusal.value(SUBJECT).unwrap_or("log"),
         format!("{}: {}", quota.unwrap_or("queue"), refusal.message()),
     );
-    if quota.is_some() {
-        // Where waiting does not help, nothing promises that it does.
-        let after = retry.and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
-        details.set_retry_info(after);
+    if retry.is_some() {
+        details.set_retry_info(retry);
     }
-    Status::with_error_details(status.code(), status.message(), details)
+    api::status_with(refusal, details)
 }
 
 /// A status for what is not about a statement.
@@ -102,24 +105,28 @@ pub fn overloaded(subject: &str, what: &str) -> Status {
 
 /// Completes a status that tonic made: it has a code and words, but no details.
 pub fn complete(status: &Status) -> Status {
-    let reason = match status.code() {
-        Code::OutOfRange | Code::ResourceExhausted => MESSAGE_TOO_LARGE,
-        Code::Unimplemented => UNKNOWN_METHOD,
-        Code::Internal | Code::InvalidArgument => MALFORMED_MESSAGE,
-        Code::DeadlineExceeded => TOO_SLOW,
-        _ => TRANSPORT,
+    let (code, reason) = match status.code() {
+        // Both are for messages beyond a limit; only one of them says whose fault it is.
+        Code::OutOfRange | Code::ResourceExhausted => (Code::InvalidArgument, MESSAGE_TOO_LARGE),
+        Code::Unimplemented => (Code::Unimplemented, UNKNOWN_METHOD),
+        // What the caller sent can't be read, for which gRPC's own code is INTERNAL. That code
+        // wakes the operator, so no caller may cause it.
+        Code::Internal | Code::InvalidArgument => (Code::InvalidArgument, MALFORMED_MESSAGE),
+        Code::DeadlineExceeded => (Code::DeadlineExceeded, TOO_SLOW),
+        code => (code, TRANSPORT),
     };
     let message = match status.message() {
         "" => "the server has no such method",
         message => message,
     };
-    let mut completed = plain(status.code(), reason, message);
-    if reason == MESSAGE_TOO_LARGE {
-        let mut details = completed.get_error_details();
-        details.add_quota_failure_violation("message", message);
-        completed = Status::with_error_details(status.code(), message, details);
-    }
-    completed
+    plain(code, reason, message)
+}
+
+/// True if the operator has to look: something is stored that can't be read, or there is a bug.
+pub fn is_own_fault(status: &Status) -> bool {
+    let details = status.get_error_details();
+    let unreadable = details.error_info().is_some_and(|info| info.reason == UNREADABLE);
+    unreadable || matches!(status.code(), Code::Internal | Code::Unknown)
 }
 
 /// The same status with the number under which the server's log has more about it.

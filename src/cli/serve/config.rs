@@ -226,8 +226,8 @@ sections! {
         /// On stopping: from closed doors to the end, for calls to end. The supervisor must wait
         /// longer than both together.
         grace_seconds: u64 = 5,
-        /// Bytes of one artifact. An envelope has at most 65 MiB and a little.
-        artifact_bytes: u64 = 64 << 20,
+        /// Bytes of one artifact. The largest envelope has 65 MiB and a little.
+        artifact_bytes: u64 = 66 << 20,
         /// Statements that may wait for the writer. Beyond it: `QUEUE_FULL`.
         queue_entries: u32 = 4_096,
         /// Bytes that may wait for the writer.
