@@ -6,12 +6,21 @@
 // Functions that several tests share are tests too.
 #![allow(clippy::unwrap_used)]
 
+mod config;
 mod crash;
 mod demo;
+mod health;
 mod http;
+mod limits;
+mod logs;
+mod metrics;
 mod oracle;
 mod parties;
+mod pki;
+mod quotas;
 mod refusals;
 mod service;
+mod shutdown;
 mod sizes;
 mod support;
+mod tls;

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -53,6 +53,13 @@ impl World {
         fs::write(path, bytes).unwrap();
     }
 
+    /// A file that only its owner may read.
+    pub(crate) fn write_private(&self, relative: &str, bytes: impl AsRef<[u8]>) {
+        use std::os::unix::fs::PermissionsExt as _;
+        self.write(relative, bytes);
+        fs::set_permissions(self.path(relative), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
     /// Runs the binary in this folder with `--json`.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Outcome {
         let json = [OsStr::new("--json").to_owned()];
@@ -86,6 +93,28 @@ impl World {
         let command = self.serve_command(data, parties);
         Server::start(command, &self.path(format!("{data}.stderr")))
             .unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Starts a log as this `countersign.toml` says, but on free ports of loopback.
+    pub(crate) fn serve_as(&self, toml: &str) -> Server {
+        let command = self.configured(toml);
+        Server::start(command, &self.path("server.stderr")).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// The command that [`serve_as`](Self::serve_as) runs, to be changed.
+    pub(crate) fn configured(&self, toml: &str) -> Command {
+        self.write("countersign.toml", toml);
+        self.configured_by("countersign.toml")
+    }
+
+    /// The same with a file that is there.
+    pub(crate) fn configured_by(&self, file: &str) -> Command {
+        let mut command = binary(self.folder.path());
+        command.args(["--json", "serve", "--config", file]);
+        for door in ["--listen", "--http", "--admin"] {
+            command.args([door, "127.0.0.1:0"]);
+        }
+        command
     }
 
     /// The command that [`serve`](Self::serve) runs, to be changed.
@@ -300,20 +329,38 @@ impl Server {
 
     /// The address behind a URL of this server.
     pub(crate) fn address(url: &str) -> SocketAddr {
-        url.trim_start_matches("http://").trim_end_matches('/').parse().unwrap()
+        let address = url.trim_start_matches("http://").trim_start_matches("https://");
+        address.trim_end_matches('/').parse().unwrap()
     }
 
-    /// One HTTP request, written by hand.
+    /// A connection that says nothing, and on which no read waits for ever.
+    #[track_caller]
+    pub(crate) fn connect(url: &str) -> TcpStream {
+        let stream = TcpStream::connect(Self::address(url)).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream
+    }
+
+    /// One HTTP request in the clear, written by hand.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Answer {
-        let mut stream = TcpStream::connect(Self::address(&self.http)).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        Answer::parse(&bytes)
+        Answer::to(path, Self::connect(&self.http)).unwrap()
+    }
+
+    /// The same of the listener for health and metrics.
+    #[track_caller]
+    pub(crate) fn admin(&self, path: &str) -> Answer {
+        Answer::to(path, Self::connect(text(&self.said, "admin"))).unwrap()
+    }
+
+    /// What it has written to its log so far.
+    pub(crate) fn written(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap()
+    }
+
+    /// Where that is.
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.stderr.clone()
     }
 }
 
@@ -338,18 +385,49 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn parse(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("an HTTP answer");
-        let head = std::str::from_utf8(&bytes[..end]).unwrap();
+    /// Asks over a connection of any kind.
+    pub(crate) fn to(path: &str, mut stream: impl Read + Write) -> io::Result<Self> {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
+        let mut bytes = Vec::new();
+        match stream.read_to_end(&mut bytes) {
+            // TLS: the other end closed without a word after the answer.
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof && !bytes.is_empty() => {}
+            read => _ = read?,
+        }
+        Self::parse(&bytes).ok_or_else(|| io::Error::other("not an HTTP answer"))
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n")?;
+        let head = std::str::from_utf8(&bytes[..end]).ok()?;
         let (first, rest) = head.split_once("\r\n").unwrap_or((head, ""));
-        let status = first.split(' ').nth(1).unwrap().parse().unwrap();
+        let status = first.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
         let headers = rest.lines().filter_map(|line| line.split_once(": "));
         let headers = headers.map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned())).collect();
-        Self { status, headers, body: bytes[end + 4..].to_vec() }
+        Some(Self { status, headers, body: bytes[end + 4..].to_vec() })
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Asks again and again until there is an answer.
+#[track_caller]
+pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{what}: not so after {DEADLINE:?}");
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

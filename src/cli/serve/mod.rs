@@ -159,15 +159,17 @@ async fn serve(arguments: &Arguments, config: &Config, as_json: bool) -> Result<
         http: files.local_addr()?,
         admin: admin.as_ref().map(TcpListener::local_addr).transpose()?,
     };
+    // Before anybody learns that it runs, or an early signal would end it without a word.
+    let mut signals = Signals::catch()?;
     announce(config, &key, &addresses, recovered, admitted, as_json);
 
     let (stop, shutdown) = watch::channel(false);
-    let signals = stop.clone();
+    let told = stop.clone();
     tokio::spawn(async move {
-        terminated().await;
+        signals.next().await;
         tracing::info!("stopping: taking no more statements, finishing what is queued");
-        signals.send_replace(true);
-        terminated().await;
+        told.send_replace(true);
+        signals.next().await;
         tracing::warn!("asked twice: leaving at once; what was acknowledged is on disk");
         std::process::exit(130);
     });
@@ -358,9 +360,16 @@ fn announce(
             "next: nobody may register yet; stop, and start with --party NAME.vkey for each party"
                 .to_owned()
         } else {
+            let tls = match (&config.tls.certificate, &config.tls.client_ca) {
+                (None, _) => "",
+                (Some(_), None) => " --tls-ca CA.pem",
+                (Some(_), Some(_)) => {
+                    " \\\n      --tls-ca CA.pem --tls-cert NAME.tls.pem --tls-key NAME.tls.key"
+                }
+            };
             format!(
                 "next: give {data}/log.vkey to each party; they run\n      countersign commit LOG \
-                 --key NAME.key --server {scheme}://{grpc} --log-key log.vkey --no-agreement"
+                 --key NAME.key --server {scheme}://{grpc} --log-key log.vkey --no-agreement{tls}"
             )
         };
         format!(
@@ -375,26 +384,33 @@ fn announce(
     let _ = out.flush();
 }
 
-/// SIGINT or SIGTERM.
-async fn terminated() {
+/// SIGINT and SIGTERM, caught from the moment this is made.
+struct Signals {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = tokio::signal::ctrl_c() => {}
-                    _ = terminate.recv() => {}
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "SIGTERM cannot be watched");
-                let _ = tokio::signal::ctrl_c().await;
-            }
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let interrupt = signal(SignalKind::interrupt())?;
+            Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
         }
+        #[cfg(not(unix))]
+        Ok(Self {})
     }
-    #[cfg(not(unix))]
-    {
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
         let _ = tokio::signal::ctrl_c().await;
     }
 }

@@ -1,0 +1,413 @@
+//! TLS and client certificates: who gets in, whose calls they are, and to whom envelopes are
+//! given. Here belongs what a connection may do; what a statement may say is in `refusals`.
+
+use std::io;
+use std::sync::Arc;
+
+use api::v1;
+use api::v1::artifact_service_client::ArtifactServiceClient;
+use api::v1::log_service_client::LogServiceClient;
+use bytes::Bytes;
+use exchange::predicate::{ItemRange, OpenedItems, Opening, Predicate, SealedEnvelope};
+use exchange::{BaseField, Envelope, Field, StatementId};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
+use tlog::Hash;
+use tokio_stream::StreamExt as _;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::metrics;
+use crate::parties::{Recorded, Voice};
+use crate::pki::{Authority, Issued};
+use crate::service::{append, register};
+use crate::support::{Answer, Outcome, Server, World, evaldata, eventually, within};
+
+/// Two labs with certificates, a third party with one, and somebody whose certificate is nobody's.
+pub(crate) struct Lands {
+    pub(crate) world: World,
+    pub(crate) authority: Authority,
+    pub(crate) clients: Authority,
+    pub(crate) a: Issued,
+    pub(crate) b: Issued,
+    c: Issued,
+    nobody: Issued,
+}
+
+const NAMES: [&str; 3] = ["a.example", "b.example", "c.example"];
+
+impl Lands {
+    pub(crate) fn new() -> Self {
+        let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
+        let world = World::new();
+        let issued = authority.server();
+        world.write("server.pem", &issued.certificate);
+        world.write_private("server.key", &issued.key);
+        world.write("clients.pem", clients.pem());
+        for name in NAMES {
+            world.write_vkey(&format!("{name}.vkey"), &Voice::key_of(name));
+        }
+        let [a, b, c] = NAMES.map(|name| clients.client(name));
+        let nobody = clients.client("nobody");
+        Self { world, authority, clients, a, b, c, nobody }
+    }
+
+    /// A configuration with mutual TLS, to which a test adds.
+    pub(crate) fn config(&self) -> String {
+        let mut toml = String::from(
+            "[tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \
+             \"clients.pem\"\n",
+        );
+        for (name, issued) in NAMES.iter().zip([&self.a, &self.b, &self.c]) {
+            toml += &format!(
+                "[[party]]\nname = \"{name}\"\nvkey = \"{name}.vkey\"\ncertificate_sha256 = \
+                 \"{}\"\n",
+                issued.fingerprint
+            );
+        }
+        toml
+    }
+
+    /// A connection of the owner of this certificate.
+    pub(crate) async fn channel(
+        &self,
+        server: &Server,
+        own: Option<&Issued>,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let authority = tonic::transport::Certificate::from_pem(self.authority.pem());
+        let mut tls = ClientTlsConfig::new().ca_certificate(authority);
+        if let Some(own) = own {
+            tls = tls.identity(tonic::transport::Identity::from_pem(&own.certificate, &own.key));
+        }
+        Endpoint::from_shared(server.grpc.clone())?.tls_config(tls)?.connect().await
+    }
+
+    pub(crate) async fn log(&self, server: &Server, own: &Issued) -> LogServiceClient<Channel> {
+        LogServiceClient::new(self.channel(server, Some(own)).await.unwrap())
+    }
+
+    pub(crate) async fn artifacts(
+        &self,
+        server: &Server,
+        own: &Issued,
+    ) -> ArtifactServiceClient<Channel> {
+        ArtifactServiceClient::new(self.channel(server, Some(own)).await.unwrap())
+    }
+
+    /// What becomes of a client who asks for the checkpoint over gRPC.
+    async fn asks(&self, server: &Server, own: Option<&Issued>) -> Result<(), String> {
+        let channel = self.channel(server, own).await.map_err(|e| format!("{e:?}"))?;
+        let mut log = LogServiceClient::new(channel);
+        match log.get_checkpoint(v1::GetCheckpointRequest {}).await {
+            Ok(_) => Ok(()),
+            Err(status) => {
+                let said = status.get_error_details().error_info().is_some();
+                assert!(!said, "the service itself answered: {status:?}");
+                Err(format!("{status:?}"))
+            }
+        }
+    }
+
+    /// The same over HTTP.
+    fn fetches(&self, server: &Server, own: Option<&Issued>) -> io::Result<Answer> {
+        let versions = rustls::ALL_VERSIONS;
+        let (answer, tickets) = self.https(server, own, versions)?;
+        assert_eq!(tickets, 0, "a resumed session would not be checked for revocation");
+        Ok(answer)
+    }
+
+    fn https(
+        &self,
+        server: &Server,
+        own: Option<&Issued>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> io::Result<(Answer, u32)> {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(self.authority.pem().as_bytes()).unwrap())
+            .unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => {
+                let chain = CertificateDer::from_pem_slice(own.certificate.as_bytes()).unwrap();
+                let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+                builder.with_client_auth_cert(vec![chain], key).unwrap()
+            }
+        };
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut stream = StreamOwned::new(connection, Server::connect(&server.http));
+        let answer = Answer::to("/checkpoint", &mut stream)?;
+        Ok((answer, stream.conn.tls13_tickets_received()))
+    }
+}
+
+#[test]
+fn only_unrevoked_certificates_of_the_client_authority_get_in() {
+    let lands = Lands::new();
+    let revoked = lands.clients.client("revoked");
+    lands.world.write("revoked.pem", lands.clients.revoke(&[&revoked]));
+    let toml = lands.config().replace("[tls]", "[tls]\nclient_crl = \"revoked.pem\"");
+    let server = lands.world.serve_as(&toml);
+    let foreign = Authority::new("clients").client("a.example");
+    let (expired, for_servers) = (lands.clients.expired("late"), lands.clients.server());
+    let refused = [
+        ("no certificate", None),
+        ("one of a foreign authority with the same name", Some(&foreign)),
+        ("a revoked one", Some(&revoked)),
+        ("an expired one", Some(&expired)),
+        ("one for servers", Some(&for_servers)),
+    ];
+    within(async {
+        for (what, own) in refused {
+            assert!(lands.asks(&server, own).await.is_err(), "{what} got in");
+            assert!(lands.fetches(&server, own).is_err(), "{what} got in over HTTP");
+        }
+        for own in [&lands.a, &lands.b, &lands.nobody] {
+            lands.asks(&server, Some(own)).await.unwrap();
+            assert_eq!(lands.fetches(&server, Some(own)).unwrap().status, 200);
+        }
+    });
+    // Each was refused in the handshake, and counted there.
+    for listener in ["grpc", "http"] {
+        let series = format!(
+            "countersign_connections_refused_total{{listener=\"{listener}\",cause=\"handshake\"}}"
+        );
+        let count = metrics::value(server.admin("/metrics").text(), &series);
+        assert!(count >= refused.len() as f64, "{series} {count}");
+    }
+    server.stop();
+}
+
+#[test]
+fn what_speaks_no_tls_1_3_does_not_get_in() {
+    let lands = Lands::new();
+    let server = lands.world.serve_as(&lands.config());
+    let old = lands.https(&server, Some(&lands.a), &[&rustls::version::TLS12]);
+    assert!(old.is_err(), "TLS 1.2 was spoken");
+    let plain = Answer::to("/checkpoint", Server::connect(&server.http));
+    assert!(plain.is_err(), "{plain:?}");
+    // A client that doesn't know the server's authority does not trust it.
+    let stranger = Lands { authority: Authority::new("servers"), ..Lands::new() };
+    assert!(stranger.fetches(&server, Some(&lands.a)).is_err());
+    lands.fetches(&server, Some(&lands.a)).unwrap();
+    server.stop();
+}
+
+/// An opening of A's record that is sealed to B, and the envelope. What is sealed is noise: only
+/// its reader could tell.
+fn opening(a: &Voice, b: &Voice, record: StatementId) -> (Predicate, Vec<u8>) {
+    let mut envelope = SealedEnvelope {
+        digest: Hash::new([0; 32]),
+        reader: b.key.name().clone(),
+        key: b.keys().sealing.id(),
+        padded: 1024,
+    };
+    let mut artifact = exchange::associated_data(&a.common(), &record, &envelope, 1);
+    artifact.extend(32_u16.to_be_bytes());
+    artifact.extend([7; 32]);
+    artifact.extend(1040_u32.to_be_bytes());
+    artifact.extend([8; 1040]);
+    envelope.digest = Hash::of(&[&artifact]);
+    let opening = Opening {
+        record,
+        items: OpenedItems::Ranges(vec![ItemRange { first: 0, last: 0 }]),
+        fields: vec![Field::Base(BaseField::Output)],
+        envelope,
+        answers: None,
+    };
+    (Predicate::Opening(Box::new(opening)), artifact)
+}
+
+pub(crate) async fn put(
+    artifacts: &mut ArtifactServiceClient<Channel>,
+    bytes: &[u8],
+) -> Result<Hash, Status> {
+    let piece = v1::PutArtifactRequest { chunk: Bytes::copy_from_slice(bytes) };
+    let put = artifacts.put_artifact(tokio_stream::once(piece)).await?.into_inner();
+    Ok(Hash::from_slice(&put.digest).unwrap())
+}
+
+async fn fetch(
+    artifacts: &mut ArtifactServiceClient<Channel>,
+    digest: &Hash,
+) -> Result<Vec<u8>, Status> {
+    let request = v1::GetArtifactRequest { digest: Bytes::copy_from_slice(digest.as_bytes()) };
+    let mut pieces = artifacts.get_artifact(request).await?.into_inner();
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.next().await {
+        bytes.extend_from_slice(&piece?.chunk);
+    }
+    Ok(bytes)
+}
+
+#[test]
+fn an_envelope_is_for_its_sender_and_its_reader() {
+    let lands = Lands::new();
+    let server = lands.world.serve_as(&lands.config());
+    let digest = within(async {
+        let mut log = lands.log(&server, &lands.a).await;
+        let mut a = register(&mut log, &server, NAMES[0]).await;
+        // Whoever brings a statement need not be who signed it.
+        let b = register(&mut log, &server, NAMES[1]).await;
+        let nonce = a.next_intent().nonce;
+        let intent = a.intent();
+        append(&mut log, &intent).await;
+        let recorded = Recorded::new(&a, intent.id(), &nonce, 1);
+        let mut own = lands.artifacts(&server, &lands.a).await;
+        put(&mut own, &recorded.vector).await.unwrap();
+        let attestation = a.say(recorded.predicate());
+        append(&mut log, &attestation).await;
+
+        let (predicate, artifact) = opening(&a, &b, attestation.id());
+        let digest = put(&mut own, &artifact).await.unwrap();
+        assert_eq!(fetch(&mut own, &digest).await.unwrap(), artifact);
+        for other in [&lands.b, &lands.c, &lands.nobody] {
+            let mut artifacts = lands.artifacts(&server, other).await;
+            let status = fetch(&mut artifacts, &digest).await.unwrap_err();
+            assert_eq!(status.code(), Code::NotFound, "nobody has named it yet");
+        }
+        let named: Envelope = a.say(predicate);
+        append(&mut log, &named).await;
+        only_a_and_b_get(&lands, &server, &digest, &artifact).await;
+        // C names the same envelope in a statement of its own: that opens nothing to C.
+        let mut c = register(&mut log, &server, NAMES[2]).await;
+        let nonce = c.next_intent().nonce;
+        let intent = c.intent();
+        append(&mut log, &intent).await;
+        let recorded = Recorded::new(&c, intent.id(), &nonce, 3);
+        put(&mut own, &recorded.vector).await.unwrap();
+        let attestation = c.say(recorded.predicate());
+        append(&mut log, &attestation).await;
+        let (Predicate::Opening(mut stolen), _) = opening(&c, &c.clone(), attestation.id()) else {
+            unreachable!()
+        };
+        stolen.envelope.digest = digest;
+        let stolen = c.draft(Predicate::Opening(stolen));
+        let status = crate::service::try_append(&mut log, &stolen).await.unwrap_err();
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "ARTIFACT_INVALID", "{status:?}");
+        only_a_and_b_get(&lands, &server, &digest, &artifact).await;
+        digest
+    });
+    server.stop();
+    // After a start the log itself says whose envelope it is.
+    let server = lands.world.serve_as(&lands.config());
+    within(async {
+        let artifact = fetch(&mut lands.artifacts(&server, &lands.b).await, &digest).await.unwrap();
+        assert_eq!(Hash::of(&[&artifact]), digest);
+        only_a_and_b_get(&lands, &server, &digest, &artifact).await;
+    });
+    server.stop();
+}
+
+async fn only_a_and_b_get(lands: &Lands, server: &Server, digest: &Hash, artifact: &[u8]) {
+    for own in [&lands.a, &lands.b] {
+        let got = fetch(&mut lands.artifacts(server, own).await, digest).await.unwrap();
+        assert_eq!(got, artifact);
+    }
+    for own in [&lands.c, &lands.nobody] {
+        let status = fetch(&mut lands.artifacts(server, own).await, digest).await.unwrap_err();
+        assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "NOT_THE_READER");
+    }
+}
+
+#[test]
+fn a_server_that_nobody_could_read_or_with_files_that_do_not_fit_does_not_start() {
+    let lands = Lands::new();
+    let world = &lands.world;
+    let other = lands.authority.server();
+    world.write_private("other.key", &other.key);
+    world.write("open.key", &other.key);
+    world.write("empty.pem", "");
+    world.write("noise.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let foreign = Authority::new("others");
+    world.write("foreign-list.pem", foreign.revoke(&[]));
+    let good = lands.config();
+    let cases = [
+        ("[read]\npublic = false\n".to_owned(), "nobody could read from 127.0.0.1:0"),
+        (good.replace("\"server.key\"", "\"other.key\""), "TLS: server certificate"),
+        (good.replace("\"server.key\"", "\"open.key\""), "open.key"),
+        (good.replace("\"server.key\"", "\"none.key\""), "none.key"),
+        (good.replace("\"server.pem\"", "\"empty.pem\""), "TLS: server certificate: holds no"),
+        (good.replace("\"clients.pem\"", "\"empty.pem\""), "TLS: client authority: holds no"),
+        (good.replace("\"clients.pem\"", "\"noise.pem\""), "TLS: client authority"),
+        (good.replace("[tls]", "[tls]\nclient_crl = \"empty.pem\""), "TLS: revocation list: holds"),
+        (good.replace("[tls]", "[tls]\nclient_crl = \"noise.pem\""), "TLS: revocation list"),
+        (
+            good.replace("key = \"server.key\"\n", ""),
+            "tls.key: certificate and key belong together",
+        ),
+        (
+            good.replace("\"a.example\"\nvkey = \"a", "\"a.example\"\nvkey = \"b"),
+            "a.example: b.example.vkey is of b.example",
+        ),
+        (good.replace(&lands.a.fingerprint, "8f:43"), "a.example: certificate_sha256 must be 64"),
+        (
+            good.replace(&lands.a.fingerprint, &lands.b.fingerprint),
+            "certificate_sha256 is another party's",
+        ),
+    ];
+    for (toml, words) in cases {
+        let outcome: Outcome = crate::support::finish(world.configured(&toml));
+        outcome.exits(2).says(&[words]);
+        assert!(!outcome.stderr.contains(&other.key[30..60]), "a key is shown\n{outcome}");
+    }
+    // A list of another authority revokes nobody, but then nothing is known of anybody either.
+    let toml = good.replace("[tls]", "[tls]\nclient_crl = \"foreign-list.pem\"");
+    let server = world.serve_as(&toml);
+    within(async { assert!(lands.asks(&server, Some(&lands.a)).await.is_err()) });
+    // Beyond loopback and without certificates: refused before anything listens.
+    let outcome = world.run(["serve", "--listen", "192.0.2.1:7400", "--http", "127.0.0.1:0"]);
+    outcome.exits(2).says(&["nobody could read from 192.0.2.1:7400", "--client-ca"]);
+}
+
+#[test]
+fn labs_commit_and_verify_over_mutual_tls() {
+    let lands = Lands::new();
+    let world = &lands.world;
+    world.keygen("lab-a");
+    world.write("authority.pem", lands.authority.pem());
+    world.write("a.pem", &lands.a.certificate);
+    world.write_private("a.key", &lands.a.key);
+    let toml =
+        format!("{}[[party]]\nname = \"lab-a.example\"\nvkey = \"lab-a.vkey\"\n", lands.config());
+    let server = world.serve_as(&toml);
+    world.write("log.vkey", format!("{}\n", server.key));
+    let log = evaldata("rivals/lab-a.eval");
+    let commit = |tls: &[&str]| {
+        let mut arguments = vec!["commit", log.to_str().unwrap(), "--key", "lab-a.key"];
+        arguments.extend(["--server", &server.grpc, "--log-key", "log.vkey", "--no-agreement"]);
+        arguments.extend(["--out", "a.countersign"]);
+        arguments.extend(tls);
+        world.run(arguments)
+    };
+    commit(&[]).exits(2).says(&["--tls-ca"]);
+    commit(&["--tls-ca", "authority.pem"]).exits(2).says(&["cannot reach"]);
+    let own = ["--tls-ca", "authority.pem", "--tls-cert", "a.pem", "--tls-key", "a.key"];
+    commit(&own).good();
+    let verify = |place: &str, tls: &[&str]| {
+        let mut arguments = vec!["verify", place, "--log-key", "log.vkey"];
+        arguments.extend(tls);
+        world.run(arguments)
+    };
+    verify(&server.http, &own).good();
+    verify(&server.http, &own[..2]).exits(2);
+    eventually("the client's connections are gone", || {
+        let metrics = server.admin("/metrics");
+        (metrics::value(metrics.text(), "countersign_connections{listener=\"http\"}") == 0.0)
+            .then_some(())
+    });
+    server.stop();
+}
