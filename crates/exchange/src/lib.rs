@@ -20,7 +20,7 @@ pub mod preview;
 mod read;
 mod reason;
 mod registry;
-mod sealed;
+pub mod sealed;
 mod state;
 mod statement;
 mod time;
