@@ -3,6 +3,7 @@
 //! ```text
 //! lock                  held as long as a writer lives; always empty
 //! log.db                head, staged batches, index (SQLite, bundled)
+//! log.sums              a checksum of each of its pages
 //! tile/<L>/<N>          full hash tiles, immutable
 //! tile/entries/<N>      full entry bundles, immutable
 //! artifacts/<hh>/<hex>  artifacts by SHA-256
@@ -14,6 +15,8 @@
 mod artifacts;
 pub(crate) mod database;
 mod durable;
+pub(crate) mod sums;
+pub(crate) mod wal;
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -73,8 +76,8 @@ impl FileStore {
         points: Failpoints,
     ) -> Result<Self, StoreError> {
         let lock = lock(&folder)?;
-        let database = Database::open(&folder, missing)?;
         let folders = Arc::new(Folders::new(folder.clone()));
+        let database = Database::open(&folders, missing, points.clone())?;
         let artifacts = Arc::new(FileArtifacts::open(Arc::clone(&folders))?);
         let reads = Arc::new(FileReads { folder, idle: Mutex::default() });
         Ok(Self { database, folders, reads, artifacts, points, _lock: lock })
@@ -128,7 +131,7 @@ impl Store for FileStore {
     }
 
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), StoreError> {
-        self.database.commit(commit, &self.points)
+        self.database.commit(commit)
     }
 
     fn put_tile(&mut self, path: &TilePath, bytes: &[u8]) -> Result<(), StoreError> {

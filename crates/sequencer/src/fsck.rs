@@ -1,18 +1,21 @@
 //! Checks everything that a log stores against its signed root, and says what is wrong where:
 //! [`check`] what an open log can read, [`StoppedLog`] every byte of a folder.
 
+mod finding;
 mod folder;
 mod leaves;
 mod listing;
+mod pages;
 mod rows;
-mod wal;
+mod tree;
 
 use tlog::{TILE_WIDTH, TileKind, TilePath, tiles_of};
 
 use crate::entry::StatementKey;
 use crate::snapshot::{ReadError, Snapshot};
 
-pub use folder::{Checked, FolderFinding, Inspector, StoppedLog, Weight};
+pub use finding::{FolderFinding, Remedy, Weight};
+pub use folder::{Artifacts, Checked, Inspector, Objection, StoppedLog, Work};
 
 /// Something stored that is not what the signed root says.
 #[derive(Debug, thiserror::Error)]

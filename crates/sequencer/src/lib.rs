@@ -42,7 +42,10 @@ pub use admission::{Admission, AdmitAll, History, Unreadable};
 pub use artifact::{ArtifactError, ArtifactStore, Stored, Upload};
 pub use entry::{Entry, EntryTooLong, Leaf, StatementKey};
 pub use file::FileStore;
-pub use fsck::{Checked, Finding, FolderFinding, Inspector, StoppedLog, Weight, check};
+pub use fsck::{
+    Artifacts, Checked, Finding, FolderFinding, Inspector, Objection, Remedy, StoppedLog, Weight,
+    Work, check,
+};
 pub use log::{Answer, Answers, Fatal, Log, OpenError, Refusal};
 pub use memory::MemoryStore;
 pub use queue::Depth;

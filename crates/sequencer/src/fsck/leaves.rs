@@ -2,7 +2,7 @@
 //! index. Where they differ most of them are believed, or both sides if it is one against one; in
 //! the end the signed root says who was right.
 
-use tlog::{CompactRange, Hash};
+use tlog::{CompactRange, Hash, TreeHead};
 
 /// Who says what a leaf is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,9 +30,9 @@ pub(super) enum Verdict {
     /// They agree.
     Agreed(Hash),
     /// All but these agree.
-    Outvoted(Hash, Vec<Witness>),
+    Outvoted(Hash, Vec<(Witness, Hash)>),
     /// As many say this as that; the root decides.
-    Tied(Vec<Witness>),
+    Tied,
     /// Nobody knows.
     Unknown,
 }
@@ -50,25 +50,25 @@ pub(super) fn judge(said: &[(Witness, Hash)]) -> Verdict {
     leading.dedup();
     match leading.as_slice() {
         [hash] => {
-            let others = said.iter().filter(|(_, other)| other != hash).map(|(w, _)| *w);
+            let others = said.iter().filter(|(_, other)| other != hash).copied();
             Verdict::Outvoted(*hash, others.collect())
         }
-        _ => Verdict::Tied(said.iter().map(|(witness, _)| *witness).collect()),
+        _ => Verdict::Tied,
     }
 }
 
-/// The tree twice: once where bytes win a tie, once where they lose it.
+/// The tree, and from the first tie on twice: once with what the bytes say, once with the rest.
 #[derive(Debug)]
 pub(super) struct Trees {
-    pub(super) by_bytes: CompactRange,
-    pub(super) by_hashes: CompactRange,
+    by_bytes: CompactRange,
+    by_hashes: Option<CompactRange>,
     /// True as long as every leaf is known.
-    pub(super) whole: bool,
+    whole: bool,
 }
 
 impl Trees {
     pub(super) fn new() -> Self {
-        Self { by_bytes: CompactRange::new(), by_hashes: CompactRange::new(), whole: true }
+        Self { by_bytes: CompactRange::new(), by_hashes: None, whole: true }
     }
 
     /// Adds a leaf as judged. Returns what the tiles above are compared with; none if nobody knows.
@@ -79,20 +79,28 @@ impl Trees {
         };
         let (bytes, hashes) = match verdict {
             Verdict::Agreed(hash) | Verdict::Outvoted(hash, _) => (Some(*hash), Some(*hash)),
-            Verdict::Tied(_) => (of(true), of(false)),
+            Verdict::Tied => (of(true), of(false)),
             Verdict::Unknown => (None, None),
         };
-        match (bytes, hashes) {
-            (Some(bytes), Some(hashes)) if self.whole => {
-                self.by_bytes.append(bytes);
-                self.by_hashes.append(hashes);
-                (bytes == hashes).then_some(bytes)
+        let (Some(bytes), Some(hashes)) = (bytes, hashes) else {
+            self.whole = false;
+            return None;
+        };
+        if self.whole {
+            if bytes != hashes && self.by_hashes.is_none() {
+                self.by_hashes = Some(self.by_bytes.clone());
             }
-            (Some(bytes), Some(hashes)) => (bytes == hashes).then_some(bytes),
-            _ => {
-                self.whole = false;
-                None
+            self.by_bytes.append(bytes);
+            if let Some(by_hashes) = &mut self.by_hashes {
+                by_hashes.append(hashes);
             }
         }
+        (bytes == hashes).then_some(bytes)
+    }
+
+    /// The heads that follow from the bytes and from the hashes; none if a leaf is not known.
+    pub(super) fn heads(&self) -> Option<(TreeHead, TreeHead)> {
+        let by_hashes = self.by_hashes.as_ref().unwrap_or(&self.by_bytes);
+        self.whole.then(|| (self.by_bytes.head(), by_hashes.head()))
     }
 }

@@ -8,8 +8,9 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 use tlog::{Hash, TilePath};
 
-use super::folder::Weight;
+use super::finding::{FolderFinding, Remedy, Weight};
 use crate::file::database::NAME;
+use crate::file::sums;
 use crate::store::StoreError;
 
 /// What one file is, by its path below the folder.
@@ -24,7 +25,9 @@ pub(super) enum Role {
     /// An artifact.
     Artifact(Hash),
     /// What a killed process left; the next one clears or replaces it.
-    Leftover,
+    Leftover(&'static str),
+    /// SQLite would roll the database back to it.
+    Journal,
     /// Anything else.
     Foreign(&'static str),
 }
@@ -39,7 +42,9 @@ pub(super) fn list(folder: &Path) -> Result<BTreeMap<String, Role>, StoreError> 
             let path = entry.path();
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
             let kind = entry.file_type().map_err(StoreError::io(&path))?;
-            if kind.is_dir() {
+            if kind.is_dir() && name == "lost+found" {
+                // Every file system of its own has one, and only root may look into it.
+            } else if kind.is_dir() {
                 folders.push((path, format!("{name}/")));
             } else if kind.is_file() {
                 let role = role(&name);
@@ -53,18 +58,24 @@ pub(super) fn list(folder: &Path) -> Result<BTreeMap<String, Role>, StoreError> 
 }
 
 fn role(name: &str) -> Role {
-    let foreign = Role::Foreign("does not belong here");
+    const HALF: &str = "is a file that a killed process has not finished";
+    let foreign = Role::Foreign("is no part of a log");
     match name {
         "lock" => return Role::Lock,
-        "log.key" | "log.vkey" => return Role::Known,
-        "log.key.tmp" | "log.vkey.tmp" => return Role::Leftover,
+        "log.key" | "log.vkey" | sums::NAME => return Role::Known,
+        "log.key.tmp" | "log.vkey.tmp" | "log.tmp" => return Role::Leftover(HALF),
         _ => {}
     }
-    if let Some(ending) = name.strip_prefix(NAME) {
-        return if ["", "-wal", "-shm"].contains(&ending) { Role::Known } else { foreign };
+    match name.strip_prefix(NAME) {
+        Some("" | "-wal") => return Role::Known,
+        Some("-shm") => {
+            return Role::Leftover("holds nothing: it is made anew from the write-ahead log");
+        }
+        Some("-journal") => return Role::Journal,
+        _ => {}
     }
     if name.starts_with("artifacts/incoming/") {
-        return Role::Leftover;
+        return Role::Leftover("is an upload that never came to its end");
     }
     if let Some((folder, digest)) =
         name.strip_prefix("artifacts/").and_then(|rest| rest.split_once('/'))
@@ -79,7 +90,7 @@ fn role(name: &str) -> Role {
         None => (name, false),
     };
     match TilePath::parse(path) {
-        Ok(tile) if tile.is_full() && temporary => Role::Leftover,
+        Ok(tile) if tile.is_full() && temporary => Role::Leftover(HALF),
         Ok(tile) if tile.is_full() => Role::Tile(tile),
         Ok(_) => Role::Foreign("is a partial tile, which is never stored"),
         Err(_) => foreign,
@@ -103,12 +114,18 @@ pub(super) fn digest(path: &Path) -> io::Result<(Hash, u64)> {
 }
 
 /// What to say of a file whose role alone decides.
-pub(super) fn remark(role: &Role) -> Option<(Weight, &'static str)> {
+pub(super) fn remark(name: &str, role: &Role) -> Option<FolderFinding> {
     match role {
-        Role::Leftover => {
-            Some((Weight::Leftover, "a killed process left it; the next one clears it"))
+        Role::Leftover(problem) => Some(FolderFinding::leftover(name, problem)),
+        Role::Journal => {
+            let problem = "is a rollback journal, which a log never has: opening the database \
+                           would change it by that";
+            Some(FolderFinding::damage(name, problem, Remedy::Compare))
         }
-        Role::Foreign(problem) => Some((Weight::Damage, problem)),
-        _ => None,
+        Role::Foreign(problem) => {
+            let finding = FolderFinding::damage(name, problem, Remedy::Remove);
+            Some(FolderFinding { weight: Weight::Foreign, ..finding })
+        }
+        Role::Known | Role::Lock | Role::Tile(_) | Role::Artifact(_) => None,
     }
 }

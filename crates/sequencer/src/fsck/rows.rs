@@ -1,24 +1,21 @@
 //! All rows of `log.db`, read without changing a byte of the folder, and what is wrong with the
-//! file as a database.
-//!
-//! Not covered, since no reader depends on it: bytes of pages that hold no cell, the cookie that
-//! tells SQLite to read its schema again, and the version of the library that last wrote. The epoch
-//! has no second copy: it only fences writers that are alive at the same time.
+//! file as a database. Its bytes as such are the matter of [`pages`](super::pages).
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row};
-use tempfile::TempDir;
 use tlog::{Hash, TreeHead};
 
-use super::folder::{FolderFinding, Weight};
-use super::wal;
+use super::finding::{FolderFinding, MAX_FINDINGS, Remedy};
+use super::pages::{self, Wal};
 use crate::file::database::{
     APPLICATION, FIND_KEY, FIND_LEAF, NAME, SCHEMA, SCHEMA_VERSION, split,
 };
+use crate::file::wal::path_of;
 use crate::store::{StagedBatch, StoreError};
 
 /// The head row.
@@ -44,50 +41,60 @@ pub(super) struct Rows {
     pub(super) staged: Vec<StagedBatch>,
     pub(super) leaves: Index,
     pub(super) keys: Index,
+    /// True if all rows could be read, and each by itself is as it should be.
+    pub(super) intact: bool,
 }
 
 impl Rows {
     /// Reads what there is. An error is one of the file system; damage is a finding.
-    pub(super) fn load(folder: &Path) -> Result<Self, StoreError> {
+    pub(super) fn load(
+        folder: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, StoreError> {
         let mut rows = Self::default();
         let path = folder.join(NAME);
         if !path.is_file() {
-            rows.damage(None, "is not there: the log has lost its head and its index");
+            let problem = "is not there: the log has lost its head and its index, or was never \
+                           started";
+            rows.findings.push(FolderFinding::damage(NAME, problem, Remedy::Database));
             return Ok(rows);
         }
-        let wal_path = folder.join(format!("{NAME}-wal"));
-        let wal = match fs::read(&wal_path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(StoreError::Io { path: wal_path, source }),
-        };
-        if let Some(problem) = wal::problem(&wal) {
-            let file = format!("{NAME}-wal");
-            rows.findings.push(FolderFinding { weight: Weight::Damage, file, row: None, problem });
+        if path.metadata().map_err(StoreError::io(&path))?.len() == 0 {
+            let problem = "is empty: the log was never started";
+            rows.findings.push(FolderFinding::leftover(NAME, problem));
+            return Ok(rows);
         }
-        rows.check_header(&path, wal.is_empty())?;
-        let (connection, _copy) = open(&path, &wal, &wal_path)?;
-        if let Err(error) = rows.read(&connection) {
-            rows.damage(None, error);
+        let wal_path = path_of(&path);
+        let wal = Wal::read(&wal_path, &mut rows.findings)?;
+        if let Some(page) = rows.check_header(&path, !wal.there)? {
+            pages::check(folder, page, &wal, progress, &mut rows.findings)?;
+            let before = rows.findings.len();
+            if let Err(error) = open(&path, wal.there).and_then(|c| rows.read(&c)) {
+                rows.damage(None, error);
+            }
+            rows.intact = rows.findings.len() == before;
         }
         Ok(rows)
     }
 
-    fn damage(&mut self, row: Option<String>, problem: impl ToString) {
-        let problem = problem.to_string();
-        let finding = FolderFinding { weight: Weight::Damage, file: NAME.to_owned(), row, problem };
-        self.findings.push(finding);
+    fn damage(&mut self, place: Option<String>, problem: impl ToString) {
+        if self.findings.len() > MAX_FINDINGS {
+            return;
+        }
+        let finding = FolderFinding::damage(NAME, problem.to_string(), Remedy::Database);
+        self.findings.push(FolderFinding { place, ..finding });
     }
 
     /// The file header, whose fields SQLite mostly takes as they come. Two copies of the number of
-    /// changes stand in it; its pages are counted unless a write-ahead log has newer ones.
-    fn check_header(&mut self, path: &Path, settled: bool) -> Result<(), StoreError> {
+    /// changes stand in it; its pages are counted unless a write-ahead log has newer ones. Returns
+    /// the size of a page.
+    fn check_header(&mut self, path: &Path, settled: bool) -> Result<Option<u32>, StoreError> {
         let mut file = File::open(path).map_err(StoreError::io(path))?;
         let length = file.metadata().map_err(StoreError::io(path))?.len();
         let mut header = [0; 100];
         if file.read_exact(&mut header).is_err() {
             self.damage(None, format!("has {length} bytes, less than its header"));
-            return Ok(());
+            return Ok(None);
         }
         let word =
             |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes"));
@@ -111,12 +118,16 @@ impl Rows {
             ("schema version", i64::from(word(60)) == SCHEMA_VERSION),
             ("bytes for later use", header[72..92].iter().all(|byte| *byte == 0)),
         ];
+        let place = || Some("header, bytes 0 to 99".to_owned());
         for (field, sound) in fields {
             if !sound {
-                self.damage(None, format!("the {field} in its header cannot be right"));
+                self.damage(place(), format!("its {field} cannot be right"));
             }
         }
-        Ok(())
+        // 4,096 is what every log has; a header that names no possible size is damaged.
+        let page =
+            if (512..=65_536).contains(&page) && page.is_power_of_two() { page } else { 4_096 };
+        Ok(Some(u32::try_from(page).expect("at most 65,536")))
     }
 
     fn read(&mut self, connection: &Connection) -> rusqlite::Result<()> {
@@ -162,9 +173,6 @@ impl Rows {
                     self.head = Some(HeadRow { head, checkpoint });
                 }
             }
-        }
-        if self.head.is_none() && self.findings.is_empty() {
-            self.damage(name(), "is not there: the log was never created, or lost its head");
         }
         Ok(())
     }
@@ -251,35 +259,31 @@ impl Rows {
     }
 }
 
-/// Opens the database so that nothing beside it is written: in place and as something that cannot
-/// change, or with its write-ahead log as a copy, which goes away when the folder is dropped.
-fn open(
-    path: &Path,
-    wal: &[u8],
-    wal_path: &Path,
-) -> Result<(Connection, Option<TempDir>), StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    if wal.is_empty() {
-        let mut uri = String::from("file:");
-        for byte in path.as_os_str().as_encoded_bytes() {
-            match byte {
-                b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
-                    uri.push(char::from(*byte));
-                }
-                other => uri.push_str(&format!("%{other:02x}")),
+/// Opens the database so that nothing in the folder is written: without a write-ahead log as
+/// something that cannot change; with one without locks, which keep nobody out that the folder's
+/// own lock does not, and with the index of that log in memory.
+fn open(path: &Path, with_wal: bool) -> rusqlite::Result<Connection> {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                uri.push(char::from(*byte));
             }
+            other => uri.push_str(&format!("%{other:02x}")),
         }
-        uri.push_str("?immutable=1");
-        let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY;
-        return Ok((Connection::open_with_flags(uri, flags)?, None));
     }
-    let folder = TempDir::with_prefix("countersign-fsck-").map_err(StoreError::io(wal_path))?;
-    let copy = folder.path().join(NAME);
-    fs::copy(path, &copy).map_err(StoreError::io(path))?;
-    let wal_copy = folder.path().join(format!("{NAME}-wal"));
-    fs::write(&wal_copy, wal).map_err(StoreError::io(&wal_copy))?;
-    let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE;
-    Ok((Connection::open_with_flags(copy, flags)?, Some(folder)))
+    uri.push_str(match with_wal {
+        false => "?immutable=1",
+        true if cfg!(windows) => "?vfs=win32-none",
+        true => "?vfs=unix-none",
+    });
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(uri, flags)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE;")?;
+    Ok(connection)
 }
 
 type Object = (String, String, String, Option<String>);

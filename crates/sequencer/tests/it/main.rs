@@ -5,6 +5,7 @@
 
 mod crashes;
 mod damage;
+mod fsck;
 mod growth;
 mod reading;
 mod shell;

@@ -33,7 +33,7 @@ fn keeps_full_tiles_only_and_leaves_no_temporary_files() {
     drop(log);
     let digest = Hash::of(&[b"artifact"]).to_string();
     let mut expected = vec![format!("artifacts/{}/{digest}", &digest[..2])];
-    expected.extend(["lock", "log.db"].map(String::from));
+    expected.extend(["lock", "log.db", "log.sums"].map(String::from));
     for kind in ["0", "entries"] {
         expected.extend(["000", "001"].map(|index| format!("tile/{kind}/{index}")));
     }
