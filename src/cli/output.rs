@@ -90,6 +90,10 @@ impl From<client::SessionError> for Failure {
             SessionError::Call(CallError::Unreachable { .. }) => {
                 "is the server running? Run the same command again: nothing is lost or done twice"
             }
+            SessionError::Call(CallError::Unproved { .. }) => {
+                "run the same command again; if it stays so, keep what you have and compare \
+                 checkpoints with the other party"
+            }
             SessionError::Call(CallError::False(_)) => {
                 "stop, keep what you have, and compare checkpoints with the other party"
             }

@@ -76,7 +76,8 @@ fn code(code: Code) -> tonic::Code {
 }
 
 /// A status as a client reads it. What it says is the server's word; it decides what to do next,
-/// never what is true.
+/// never what is true. Its words can be printed: whatever could steer a terminal or reorder a line
+/// is replaced.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}{}", place(reason, pointer))]
 pub struct Denied {
@@ -107,9 +108,9 @@ impl From<Status> for Denied {
         let violation = details.bad_request().and_then(|b| b.field_violations.first());
         Self {
             code: status.code(),
-            reason: info.map(|i| i.reason.clone()).unwrap_or_default(),
-            message: status.message().to_owned(),
-            pointer: violation.map(|v| v.field.clone()).unwrap_or_default(),
+            reason: info.map(|i| printable(&i.reason)).unwrap_or_default(),
+            message: printable(status.message()),
+            pointer: violation.map(|v| printable(&v.field)).unwrap_or_default(),
             metadata: info.map(|i| i.metadata.clone()).unwrap_or_default(),
         }
     }
@@ -119,10 +120,33 @@ impl From<v1::Refusal> for Denied {
     fn from(refusal: v1::Refusal) -> Self {
         Self {
             code: tonic::Code::from_i32(refusal.code),
-            reason: refusal.reason,
-            message: refusal.message,
-            pointer: refusal.pointer,
+            reason: printable(&refusal.reason),
+            message: printable(&refusal.message),
+            pointer: printable(&refusal.pointer),
             metadata: refusal.metadata,
         }
+    }
+}
+
+/// Words of a stranger on their way to a terminal: line breaks, escapes and marks that change the
+/// direction of text become U+FFFD.
+fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(c, '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Denied;
+
+    #[test]
+    fn words_of_a_server_cannot_steer_the_terminal_that_shows_them() {
+        let status = tonic::Status::aborted("all is well\u{1b}[2J\r\n\u{202e}drawkcab");
+        let denied = Denied::from(status);
+        assert_eq!(denied.message, "all is well\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}drawkcab");
     }
 }

@@ -21,8 +21,6 @@ use crate::address::Address;
 
 /// Establishing a connection; answers have deadlines of their own.
 const CONNECT: Duration = Duration::from_secs(10);
-/// One call, uploads included.
-const CALL: Duration = Duration::from_secs(120);
 /// Bytes of one piece of an upload.
 const CHUNK: usize = 256 << 10;
 /// Answers of the log are below 4 MiB.
@@ -31,7 +29,8 @@ const MAX_ANSWER: usize = 8 << 20;
 /// Why a call did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Nobody answered. Whether the log took a statement is unknown: send the same bytes again.
+    /// No answer came, or none that can be read. Whether the log took a statement is unknown: send
+    /// the same bytes again.
     #[error("cannot reach {server}: {cause}")]
     Unreachable {
         /// The address.
@@ -42,6 +41,19 @@ pub enum CallError {
     /// The server refused.
     #[error("the log refused: {0}")]
     Denied(#[from] Box<Denied>),
+    /// The log shows a head and does not prove that it extends the one verified before.
+    #[error(
+        "the log does not prove that its head of size {new} extends the one of size {old} that was \
+         verified before: {cause}"
+    )]
+    Unproved {
+        /// Size verified before.
+        old: u64,
+        /// Size of the new head.
+        new: u64,
+        /// What it says instead.
+        cause: Box<Denied>,
+    },
     /// The server said something that can't be true. Keep what it said and compare checkpoints
     /// with the other party.
     #[error("the log gave a false answer: {0}")]
@@ -67,6 +79,24 @@ pub enum FalseAnswer {
         /// What fails.
         cause: ProofError,
     },
+    /// A head that is smaller than one that was verified before: what was shown is gone, or kept
+    /// back.
+    #[error(
+        "its newest head has size {new}, but one of size {old} was verified before: the log was \
+         rolled back, or shows an old state"
+    )]
+    RolledBack {
+        /// Size verified before.
+        old: u64,
+        /// Size of the head that is said to be the newest.
+        new: u64,
+    },
+    /// An entry that is in the log, but is not the statement that was asked for.
+    #[error("entry {index} is not the statement that was asked for")]
+    OtherStatement {
+        /// Which entry.
+        index: u64,
+    },
     /// An inclusion proof that does not lead to the signed root.
     #[error("inclusion proof of entry {index}: {cause}")]
     Inclusion {
@@ -78,6 +108,22 @@ pub enum FalseAnswer {
     /// Something is missing or malformed.
     #[error("{0}")]
     Malformed(&'static str),
+}
+
+/// How long to wait for a server. Whoever does not end an answer is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For one call with its whole answer, uploads included.
+    pub call: Duration,
+    /// For one artifact.
+    pub download: Duration,
+}
+
+impl Default for Patience {
+    /// Two minutes for a call; ten for a download, which are 66 MiB at 110 kB/s.
+    fn default() -> Self {
+        Self { call: Duration::from_secs(120), download: Duration::from_secs(600) }
+    }
 }
 
 /// A proof of a statement's place, checked.
@@ -109,6 +155,7 @@ pub struct Connection {
     artifacts: ArtifactServiceClient<Channel>,
     key: VerifierKey,
     trusted: SignedCheckpoint,
+    patience: Patience,
 }
 
 impl Connection {
@@ -120,13 +167,13 @@ impl Connection {
         trusted: Option<&[u8]>,
     ) -> Result<Self, CallError> {
         let address = server.into();
-        let server = address.url();
+        let (server, patience) = (address.url(), Patience::default());
         let unreachable =
             |cause: String| CallError::Unreachable { server: server.to_owned(), cause };
         let mut endpoint = Endpoint::from_shared(server.to_owned())
             .map_err(|e| unreachable(format!("not an address such as http://host:port ({e})")))?
             .connect_timeout(CONNECT)
-            .timeout(CALL);
+            .timeout(patience.call);
         if let Some(tls) = address.tls().map_err(|problem| unreachable(problem.to_owned()))? {
             endpoint = endpoint.tls_config(tls.endpoint()).map_err(|e| unreachable(causes(&e)))?;
         }
@@ -136,12 +183,13 @@ impl Connection {
         let trusted = match trusted {
             Some(note) => SignedCheckpoint::open(note, &key).map_err(FalseAnswer::from)?,
             None => {
-                let answer = log.get_checkpoint(v1::GetCheckpointRequest {}).await;
-                let note = answer.map_err(|s| failed(server, s))?.into_inner().checkpoint;
-                SignedCheckpoint::open(&note, &key).map_err(FalseAnswer::from)?
+                let call = log.get_checkpoint(v1::GetCheckpointRequest {});
+                let note = whole(server, patience, call).await?;
+                SignedCheckpoint::open(&note.checkpoint, &key).map_err(FalseAnswer::from)?
             }
         };
-        let mut connection = Self { server: server.to_owned(), log, artifacts, key, trusted };
+        let server = server.to_owned();
+        let mut connection = Self { server, log, artifacts, key, trusted, patience };
         connection.refresh().await?;
         Ok(connection)
     }
@@ -151,6 +199,11 @@ impl Connection {
         &self.key
     }
 
+    /// Waits this long from now on.
+    pub fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
+    }
+
     /// The newest head that was verified.
     pub fn trusted(&self) -> &SignedCheckpoint {
         &self.trusted
@@ -158,9 +211,10 @@ impl Connection {
 
     /// Fetches the newest head and verifies that it extends the trusted one, which it becomes.
     pub async fn refresh(&mut self) -> Result<&SignedCheckpoint, CallError> {
-        let answer = self.log.get_checkpoint(v1::GetCheckpointRequest {}).await;
-        let note = answer.map_err(|s| failed(&self.server, s))?.into_inner().checkpoint;
-        self.trust(&note).await?;
+        let call = self.log.get_checkpoint(v1::GetCheckpointRequest {});
+        let note = whole(&self.server, self.patience, call).await?.checkpoint;
+        let new = SignedCheckpoint::open(&note, &self.key).map_err(FalseAnswer::from)?;
+        self.trust(new).await?;
         Ok(&self.trusted)
     }
 
@@ -183,21 +237,21 @@ impl Connection {
         Ok(proof)
     }
 
-    /// Puts a statement into the log. Its receipt is verified before this returns.
+    /// Puts a statement into the log. Its receipt is verified before this returns; if it does not
+    /// hold, the head that came with it is not trusted either.
     pub async fn append(&mut self, envelope: &Envelope) -> Result<Inclusion, CallError> {
         let request = v1::AppendRequest {
             envelope: Bytes::copy_from_slice(envelope.as_bytes()),
             wait_for: v1::WaitFor::Committed.into(),
         };
-        let answer = self.log.append(request).await.map_err(|s| failed(&self.server, s))?;
-        let answer = answer.into_inner();
+        let answer = whole(&self.server, self.patience, self.log.append(request)).await?;
         let inclusion = answer.inclusion.ok_or(FalseAnswer::Malformed("a receipt is missing"))?;
-        self.trust(&inclusion.checkpoint).await?;
         let checkpoint =
             SignedCheckpoint::open(&inclusion.checkpoint, &self.key).map_err(FalseAnswer::from)?;
         let (index, proof) = (inclusion.index, hashes(&inclusion.proof)?);
         verify_inclusion(&envelope.leaf_hash(), index, checkpoint.head(), &proof)
             .map_err(|cause| FalseAnswer::Inclusion { index, cause })?;
+        self.trust(checkpoint.clone()).await?;
         Ok(Inclusion { index, proof, checkpoint, existed: answer.existed })
     }
 
@@ -207,28 +261,20 @@ impl Connection {
         &mut self,
         id: &StatementId,
     ) -> Result<Option<(Vec<u8>, Inclusion)>, CallError> {
-        self.entry(WhichEntry::StatementId(Bytes::copy_from_slice(id.as_bytes()))).await
-    }
-
-    async fn entry(
-        &mut self,
-        which: WhichEntry,
-    ) -> Result<Option<(Vec<u8>, Inclusion)>, CallError> {
+        let which = WhichEntry::StatementId(Bytes::copy_from_slice(id.as_bytes()));
         let head = *self.trusted.head();
         let request = v1::GetInclusionProofRequest { entry: Some(which), tree_size: head.size };
-        let answer = match self.log.get_inclusion_proof(request).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status)
-                if matches!(status.code(), tonic::Code::NotFound | tonic::Code::OutOfRange) =>
-            {
-                return Ok(None);
-            }
-            Err(status) => return Err(failed(&self.server, status)),
-        };
+        let call = self.log.get_inclusion_proof(request);
+        let answer = unless_absent(whole(&self.server, self.patience, call).await);
+        let Some(answer) = answer? else { return Ok(None) };
         let inclusion = answer.inclusion.ok_or(FalseAnswer::Malformed("a proof is missing"))?;
         let (index, proof) = (inclusion.index, hashes(&inclusion.proof)?);
         verify_inclusion(&tlog::leaf_hash(&answer.envelope), index, &head, &proof)
             .map_err(|cause| FalseAnswer::Inclusion { index, cause })?;
+        let found = Envelope::parse(&answer.envelope).map(|envelope| envelope.id());
+        if found.as_ref() != Ok(id) {
+            return Err(FalseAnswer::OtherStatement { index }.into());
+        }
         let checkpoint = self.trusted.clone();
         let inclusion = Inclusion { index, proof, checkpoint, existed: true };
         Ok(Some((answer.envelope.to_vec(), inclusion)))
@@ -238,8 +284,8 @@ impl Connection {
     /// them: whoever needs to trust them computes the root.
     pub async fn entries(&mut self, start: u64) -> Result<Vec<Bytes>, CallError> {
         let request = v1::ListEntriesRequest { start, limit: 0 };
-        let answer = self.log.list_entries(request).await.map_err(|s| failed(&self.server, s))?;
-        let mut envelopes = answer.into_inner().envelopes;
+        let call = self.log.list_entries(request);
+        let mut envelopes = whole(&self.server, self.patience, call).await?.envelopes;
         let wanted = self.trusted.head().size.saturating_sub(start);
         if envelopes.is_empty() && wanted > 0 {
             return Err(FalseAnswer::Malformed("entries below its own head are missing").into());
@@ -261,14 +307,14 @@ impl Connection {
         sent: impl Fn(u64) + Send + 'static,
     ) -> Result<Hash, CallError> {
         let digest = Hash::of(&[bytes]);
-        let whole = Bytes::copy_from_slice(bytes);
-        let chunks = (0..whole.len()).step_by(CHUNK).map(move |at| {
-            let chunk = whole.slice(at..whole.len().min(at + CHUNK));
+        let all = Bytes::copy_from_slice(bytes);
+        let chunks = (0..all.len()).step_by(CHUNK).map(move |at| {
+            let chunk = all.slice(at..all.len().min(at + CHUNK));
             sent((at + chunk.len()) as u64);
             v1::PutArtifactRequest { chunk }
         });
-        let answer = self.artifacts.put_artifact(tokio_stream::iter(chunks)).await;
-        let answer = answer.map_err(|s| failed(&self.server, s))?.into_inner();
+        let call = self.artifacts.put_artifact(tokio_stream::iter(chunks));
+        let answer = whole(&self.server, self.patience, call).await?;
         if answer.digest != digest.as_bytes().as_slice() {
             return Err(FalseAnswer::Malformed("the artifact got another digest").into());
         }
@@ -281,15 +327,24 @@ impl Connection {
         digest: &Hash,
         max: usize,
     ) -> Result<Option<Vec<u8>>, CallError> {
+        let limit = self.patience.download;
+        match tokio::time::timeout(limit, self.download(digest, max)).await {
+            Ok(read) => unless_absent(read),
+            Err(_) => Err(too_slow(&self.server, limit)),
+        }
+    }
+
+    async fn download(&mut self, digest: &Hash, max: usize) -> Result<Vec<u8>, CallError> {
         let request = v1::GetArtifactRequest { digest: Bytes::copy_from_slice(digest.as_bytes()) };
-        let mut chunks = match self.artifacts.get_artifact(request).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status) if status.code() == tonic::Code::NotFound => return Ok(None),
-            Err(status) => return Err(failed(&self.server, status)),
-        };
+        let answer = self.artifacts.get_artifact(request).await;
+        let mut chunks = answer.map_err(|s| failed(&self.server, s))?.into_inner();
         let mut bytes = Vec::new();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|s| failed(&self.server, s))?.chunk;
+            if chunk.is_empty() {
+                // Else an answer could go on for ever without growing.
+                return Err(FalseAnswer::Malformed("a piece of an artifact is empty").into());
+            }
             if bytes.len() + chunk.len() > max {
                 return Err(FalseAnswer::Malformed("an artifact is longer than it can be").into());
             }
@@ -298,16 +353,15 @@ impl Connection {
         if Hash::of(&[&bytes]) != *digest {
             return Err(FalseAnswer::Malformed("an artifact has another digest").into());
         }
-        Ok(Some(bytes))
+        Ok(bytes)
     }
 
-    async fn trust(&mut self, note: &[u8]) -> Result<(), CallError> {
-        let new = SignedCheckpoint::open(note, &self.key).map_err(FalseAnswer::from)?;
+    /// Takes a head that the log shows as its newest one. Calls of one connection follow each
+    /// other, so an honest log never shows a smaller one than before.
+    async fn trust(&mut self, new: SignedCheckpoint) -> Result<(), CallError> {
         let (old, head) = (*self.trusted.head(), *new.head());
         if head.size < old.size {
-            // Another call may have brought a newer head meanwhile: this one must be its prefix.
-            self.check_consistency(&head, &old).await?;
-            return Ok(());
+            return Err(FalseAnswer::RolledBack { old: old.size, new: head.size }.into());
         }
         self.check_consistency(&old, &head).await?;
         self.trusted = new;
@@ -316,8 +370,45 @@ impl Connection {
 
     async fn consistency(&mut self, old_size: u64, new_size: u64) -> Result<Vec<Hash>, CallError> {
         let request = v1::GetConsistencyProofRequest { old_size, new_size };
-        let answer = self.log.get_consistency_proof(request).await;
-        Ok(hashes(&answer.map_err(|s| failed(&self.server, s))?.into_inner().proof)?)
+        let call = self.log.get_consistency_proof(request);
+        // Not a refusal of whatever the head came with.
+        let answer =
+            whole(&self.server, self.patience, call).await.map_err(|error| match error {
+                CallError::Denied(cause) => {
+                    CallError::Unproved { old: old_size, new: new_size, cause }
+                }
+                error => error,
+            })?;
+        Ok(hashes(&answer.proof)?)
+    }
+}
+
+/// A call with its whole answer: the channel's own deadline ends when the answer begins.
+async fn whole<T>(
+    server: &str,
+    patience: Patience,
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, CallError> {
+    match tokio::time::timeout(patience.call, call).await {
+        Ok(answer) => answer.map(tonic::Response::into_inner).map_err(|s| failed(server, s)),
+        Err(_) => Err(too_slow(server, patience.call)),
+    }
+}
+
+fn too_slow(server: &str, limit: Duration) -> CallError {
+    let cause = format!("no whole answer within {limit:?}");
+    CallError::Unreachable { server: server.to_owned(), cause }
+}
+
+/// `None` if it is not there, by the log's own word.
+fn unless_absent<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
+    match answer {
+        Err(CallError::Denied(denied))
+            if matches!(denied.code, tonic::Code::NotFound | tonic::Code::OutOfRange) =>
+        {
+            Ok(None)
+        }
+        answer => answer.map(Some),
     }
 }
 
@@ -332,17 +423,12 @@ fn hashes(proof: &[Bytes]) -> Result<Vec<Hash>, FalseAnswer> {
         .map_err(|_| FalseAnswer::Malformed("a hash in a proof has not 32 bytes"))
 }
 
-/// A status with a reason is the log's word; one without comes from the transport.
+/// A status with a reason is the log's word. One without comes from the transport, or from
+/// something between: an answer cut short, too long, or not of this kind. What became of the call
+/// is unknown then.
 fn failed(server: &str, status: tonic::Status) -> CallError {
-    let transport = matches!(
-        status.code(),
-        tonic::Code::Unavailable
-            | tonic::Code::DeadlineExceeded
-            | tonic::Code::Cancelled
-            | tonic::Code::Unknown
-    );
     let denied = Denied::from(status);
-    if transport && denied.reason.is_empty() {
+    if denied.reason.is_empty() {
         return CallError::Unreachable { server: server.to_owned(), cause: denied.message };
     }
     CallError::Denied(Box::new(denied))

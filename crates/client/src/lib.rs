@@ -17,7 +17,7 @@ mod session;
 mod vault;
 
 pub use address::{Address, InvalidTls, Tls};
-pub use connection::{CallError, Connection, FalseAnswer, Inclusion};
+pub use connection::{CallError, Connection, FalseAnswer, Inclusion, Patience};
 pub use entropy::{Entropy, SystemEntropy};
 pub use files::FileError;
 pub use log_audit::{Finding, LogAudit, LogAuditError, audit_log};

@@ -2,7 +2,7 @@
 //! its vault before anything leaves the machine.
 
 use exchange::predicate::{self, Keys, Predicate, SealingKey};
-use exchange::{Common, Envelope, Refusal, Statement, StatementId};
+use exchange::{Common, Envelope, Reason, Refusal, Statement, StatementId};
 use tlog::{Hash, KeyName, SigningKey, VerifierKey};
 
 use crate::address::Address;
@@ -124,8 +124,11 @@ impl<'a, E: Entropy> Session<'a, E> {
     }
 
     /// The first half of [`say`](Self::say): the statement as it will be signed, so that what it
-    /// rests on can be made durable under its id first. Nothing is written or sent yet.
+    /// rests on can be made durable under its id first. Nothing is written or sent yet, except
+    /// what an earlier call signed without getting an answer: that is sent again first, since
+    /// `previous` follows from what became of it.
     pub async fn prepare(&mut self, predicate: Predicate) -> Result<Prepared, SessionError> {
+        self.settle().await?;
         self.connection.refresh().await?;
         self.keep_trusted()?;
         let mut scope = self.scope()?;
@@ -160,7 +163,7 @@ impl<'a, E: Entropy> Session<'a, E> {
         let settled = match &answer {
             Ok(_) => true,
             // Refused: the number is burnt, the statement is not in the log.
-            Err(CallError::Denied(denied)) => !may_be_logged(denied),
+            Err(CallError::Denied(denied)) => is_final(denied),
             Err(_) => false,
         };
         if settled {
@@ -186,8 +189,9 @@ impl<'a, E: Entropy> Session<'a, E> {
             return Ok(());
         }
         match self.submit(scope).await {
+            Ok(_) => Ok(()),
             // A refusal settles it as well: the number is burnt, the next statement takes another.
-            Ok(_) | Err(SessionError::Call(CallError::Denied(_))) => Ok(()),
+            Err(SessionError::Call(CallError::Denied(denied))) if is_final(&denied) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -212,7 +216,9 @@ impl<'a, E: Entropy> Session<'a, E> {
     }
 }
 
-/// True for refusals that say nothing about whether the statement is in the log.
-fn may_be_logged(denied: &api::Denied) -> bool {
-    matches!(denied.reason.as_str(), "" | "STOPPING" | "QUEUE_FULL" | "READ_ONLY" | "RATE_LIMITED")
+/// True for refusals of the statement itself. All others, those unknown here included, say only
+/// that it was not taken this time, or not even that.
+fn is_final(denied: &api::Denied) -> bool {
+    let reason = Reason::ALL.iter().find(|reason| reason.as_str() == denied.reason);
+    reason.is_some_and(|reason| *reason == Reason::NotAdmitted || !reason.is_local())
 }
