@@ -116,7 +116,7 @@ fn logs_around_one_tile_are_what_their_entries_make_them() {
 
 /// 70,000 entries have 273 full tiles and a partial one on level 0, and a second tile on level 1.
 #[test]
-#[ignore = "takes minutes; run by tests/interop"]
+#[ignore = "takes minutes; tests/interop/run shows the same to other programs"]
 fn a_log_of_seventy_thousand_statements_is_what_its_entries_make_it() {
     let world = World::new();
     let server = serve(&world);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use client::{CallError, Connection, FalseAnswer, Patience};
 use tlog::Hash;
 
-use crate::liar::{Liar, Log, Pieces, pieces};
+use crate::liar::{Liar, Log, Pieces, pieces, watched};
 
 /// Bytes of the artifact.
 const LENGTH: usize = 10_000;
@@ -66,7 +66,7 @@ async fn refuses_bytes_that_the_digest_does_not_name() {
     let before = connection.trusted().clone();
     for (what, lie) in cases {
         liar.lies(|lies| lies.get = Some(Box::new(lie)));
-        malformed(what, connection.artifact(&digest, LENGTH).await);
+        malformed(what, watched(connection.artifact(&digest, LENGTH)).await);
         assert_eq!(*connection.trusted(), before);
     }
     liar.tells_the_truth();
@@ -85,7 +85,7 @@ async fn gives_up_an_artifact_that_does_not_end() {
             Box::pin(pieces([&bytes[..100]]).chain(tokio_stream::pending()))
         }));
     });
-    let error = connection.artifact(&digest, LENGTH).await.unwrap_err();
+    let error = watched(connection.artifact(&digest, LENGTH)).await.unwrap_err();
     assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
     assert!(error.to_string().contains("200ms"), "{error}");
 }

@@ -47,6 +47,12 @@ pub(crate) fn statement(log: &VerifierKey, number: u64) -> Envelope {
     Envelope::sign(&Statement::new(common, intent).unwrap().to_payload(), &key).unwrap()
 }
 
+/// What a client must come to an end with. It would wait for ever if it were wrong.
+pub(crate) async fn watched<T>(work: impl Future<Output = T>) -> T {
+    let limit = std::time::Duration::from_secs(60);
+    tokio::time::timeout(limit, work).await.expect("the client gives up before the watchdog")
+}
+
 /// An honest log in memory.
 #[derive(Clone)]
 pub(crate) struct Log {

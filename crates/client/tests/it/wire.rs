@@ -1,13 +1,17 @@
 //! Answers that end in the middle, or that are none: whoever gets one knows that it has no answer,
 //! and accuses nobody.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use api::v1;
 use bytes::Bytes;
 use client::{CallError, Connection, Patience};
+use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -15,7 +19,7 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::server::NamedService;
 
-use crate::liar::{Liar, Log, statement};
+use crate::liar::{Liar, Log, statement, watched};
 
 /// Passes bytes on in both directions. Of each connection's answers only the first `limit` bytes
 /// come through; then both ends are closed.
@@ -84,12 +88,10 @@ async fn an_answer_cut_short_at_any_place_is_no_answer() {
     assert_eq!(liar.log(|log| log.size()), 6, "sent again and again, it is there once");
 }
 
-/// Answers every call of the log with these bytes, in frames as they are, and then as told.
+/// Answers calls of the log with these bytes, in frames as they are, and then ends the answer or
+/// not. The last answer stands for all further calls.
 #[derive(Clone)]
-struct Raw {
-    frame: Bytes,
-    ends: bool,
-}
+struct Raw(Arc<Mutex<VecDeque<(Bytes, bool)>>>);
 
 impl NamedService for Raw {
     const NAME: &'static str = "countersign.v1.LogService";
@@ -108,13 +110,18 @@ impl tonic::codegen::Service<Request<Body>> for Raw {
         use http_body_util::{BodyExt as _, Full, StreamBody};
         use hyper::body::Frame;
         use tokio_stream::StreamExt as _;
-        let body = if self.ends {
+        let mut answers = self.0.lock().unwrap();
+        let (frame, ends) = answers.front().cloned().unwrap();
+        if answers.len() > 1 {
+            answers.pop_front();
+        }
+        let body = if ends {
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", "0".parse().unwrap());
-            let all = Full::new(self.frame.clone());
+            let all = Full::new(frame);
             Body::new(all.with_trailers(async { Some(Ok(trailers)) }))
         } else {
-            let first = tokio_stream::once(Ok::<_, Infallible>(Frame::data(self.frame.clone())));
+            let first = tokio_stream::once(Ok::<_, Infallible>(Frame::data(frame)));
             Body::new(StreamBody::new(first.chain(tokio_stream::pending())))
         };
         let answer = Response::builder().header("content-type", "application/grpc").body(body);
@@ -122,10 +129,11 @@ impl tonic::codegen::Service<Request<Body>> for Raw {
     }
 }
 
-async fn raw(frame: impl Into<Bytes>, ends: bool) -> String {
+async fn raw(answers: impl IntoIterator<Item = (Vec<u8>, bool)>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let service = Raw { frame: frame.into(), ends };
+    let answers = answers.into_iter().map(|(frame, ends)| (frame.into(), ends)).collect();
+    let service = Raw(Arc::new(Mutex::new(answers)));
     let server = tonic::transport::Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     format!("http://{address}")
@@ -150,7 +158,7 @@ async fn an_answer_that_is_no_message_of_its_kind_is_no_answer() {
         ("compressed, with nothing said of how", [&[1], &message(1, b"x")[1..]].concat()),
         ("two messages", [message(0, b""), message(0, b"")].concat()),
     ] {
-        let url = raw(frame, true).await;
+        let url = raw([(frame, true)]).await;
         let error = Connection::open(&url, key.clone(), None).await.unwrap_err();
         // Two empty messages are an empty checkpoint and something after it.
         let known = matches!(error, CallError::Unreachable { .. } | CallError::False(_));
@@ -168,10 +176,24 @@ async fn gives_up_a_call_whose_answer_does_not_end() {
     connection.set_patience(Patience { call: Duration::from_millis(200), ..Patience::default() });
     liar.lies(|lies| lies.silence = Some(crate::liar::Silence::BeforeLogging));
     let envelope = statement(connection.key(), 1_000);
-    let error = connection.append(&envelope).await.unwrap_err();
+    let error = watched(connection.append(&envelope)).await.unwrap_err();
     assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
     assert_eq!(*connection.trusted(), before);
     assert_eq!(liar.received(), [envelope.as_bytes()]);
+}
+
+#[tokio::test]
+async fn gives_up_an_answer_that_begins_and_does_not_end() {
+    let log = Log::of(3);
+    let note = v1::GetCheckpointResponse { checkpoint: log.note(3) }.encode_to_vec();
+    let answer = message(note.len() as u32, &note);
+    // Two calls open the connection.
+    let answers = [(answer.clone(), true), (answer.clone(), true), (answer, false)];
+    let mut connection = Connection::open(&raw(answers).await, log.verifier(), None).await.unwrap();
+    connection.set_patience(Patience { call: Duration::from_millis(200), ..Patience::default() });
+    let error = watched(connection.refresh()).await.unwrap_err();
+    assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains("200ms"), "{error}");
 }
 
 #[tokio::test]
