@@ -153,6 +153,9 @@ type Lie<Q, A> = Box<dyn FnMut(&mut Log, &Q, Result<A, Status>) -> Result<A, Sta
 pub(crate) type Pieces =
     Pin<Box<dyn Stream<Item = Result<v1::GetArtifactResponse, Status>> + Send>>;
 
+/// What is sent in place of an artifact.
+type Download = Box<dyn FnMut(&[u8]) -> Pieces + Send>;
+
 /// What becomes of an append that gets no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Silence {
@@ -171,7 +174,7 @@ pub(crate) struct Lies {
         Option<Lie<v1::GetConsistencyProofRequest, v1::GetConsistencyProofResponse>>,
     pub(crate) entries: Option<Lie<v1::ListEntriesRequest, v1::ListEntriesResponse>>,
     pub(crate) put: Option<Lie<Vec<u8>, v1::PutArtifactResponse>>,
-    pub(crate) get: Option<Box<dyn FnMut(&[u8]) -> Pieces + Send>>,
+    pub(crate) get: Option<Download>,
     /// Appends get no answer.
     pub(crate) silence: Option<Silence>,
 }
