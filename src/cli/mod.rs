@@ -11,11 +11,13 @@ mod open;
 mod output;
 mod party;
 mod passphrase;
+mod process;
 mod progress;
 mod serve;
 mod style;
 mod vault;
 mod verify;
+mod witness;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -49,6 +51,7 @@ Examples:
   countersign commit run.eval --key lab-a.example.key --server http://127.0.0.1:7400 \\
       --log-key log/log.vkey --no-agreement
   countersign verify run.countersign --log-key log/log.vkey
+  countersign witness --log log/log.vkey
 
 Exit codes: 0 good, 1 the verdict is bad, 2 usage or environment.";
 
@@ -63,6 +66,7 @@ enum Command {
     Commit(commit::Arguments),
     Open(open::Arguments),
     Verify(verify::Arguments),
+    Witness(witness::Arguments),
     Completions(Completions),
     Man(man::Arguments),
 }
@@ -99,6 +103,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Commit(arguments) => commit::run(&arguments),
         Command::Open(arguments) => open::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Witness(arguments) => witness::run(&arguments, as_json),
         Command::Completions(arguments) => Ok(completions(&arguments)),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),
     };

@@ -24,3 +24,5 @@ mod shutdown;
 mod sizes;
 mod support;
 mod tls;
+mod witness;
+mod witness_kills;

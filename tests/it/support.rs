@@ -129,7 +129,7 @@ impl World {
     }
 }
 
-fn binary(folder: &Path) -> Command {
+pub(crate) fn binary(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     command.current_dir(folder).stdin(Stdio::null()).env_remove("RUST_LOG").env("NO_COLOR", "1");
     command
@@ -237,21 +237,17 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
     }
 }
 
-/// A running log. Killed when dropped; if that is because a test failed, its log is printed.
-pub(crate) struct Server {
+/// A process that said where it listens. Killed when dropped; if that is because a test failed,
+/// its log is printed.
+pub(crate) struct Process {
     child: Child,
     stderr: PathBuf,
     /// What it said when it began to listen.
     pub(crate) said: Value,
-    pub(crate) grpc: String,
-    pub(crate) http: String,
-    pub(crate) key: VerifierKey,
-    /// Statements that it found on its disk.
-    pub(crate) size: u64,
     _stdout: BufReader<ChildStdout>,
 }
 
-impl Server {
+impl Process {
     /// Starts it and waits until it says where it listens. An error is all that it said instead.
     pub(crate) fn start(mut command: Command, stderr: &Path) -> Result<Self, String> {
         let log = File::options().create(true).append(true).open(stderr).unwrap();
@@ -276,16 +272,17 @@ impl Server {
         let Ok(said) = json::parse(first.trim_end().as_bytes(), Rules::LOG) else {
             return Err(failed(&mut child, &first));
         };
-        Ok(Self {
-            grpc: text(&said, "server").to_owned(),
-            http: text(&said, "http").to_owned(),
-            key: VerifierKey::parse(text(&said, "vkey")).unwrap(),
-            size: number(&said, "size"),
-            stderr: stderr.to_owned(),
-            said,
-            child,
-            _stdout: stdout,
-        })
+        Ok(Self { child, stderr: stderr.to_owned(), said, _stdout: stdout })
+    }
+
+    /// What it has written to its log so far.
+    pub(crate) fn written(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap()
+    }
+
+    /// Where that is.
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.stderr.clone()
     }
 
     /// Ends it as a power cut would.
@@ -311,7 +308,69 @@ impl Server {
     pub(crate) fn stop(self) {
         self.terminate();
         let status = self.ended();
-        assert_eq!(status.code(), Some(0), "the server ended with {status}");
+        assert_eq!(status.code(), Some(0), "the process ended with {status}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let log = fs::read_to_string(&self.stderr).unwrap_or_default();
+            eprintln!("--- the log of the process\n{log}---");
+        }
+    }
+}
+
+/// A running log.
+pub(crate) struct Server {
+    process: Process,
+    pub(crate) grpc: String,
+    pub(crate) http: String,
+    pub(crate) key: VerifierKey,
+    /// Statements that it found on its disk.
+    pub(crate) size: u64,
+}
+
+impl std::ops::Deref for Server {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl Server {
+    /// Starts it and waits until it says where it listens. An error is all that it said instead.
+    pub(crate) fn start(command: Command, stderr: &Path) -> Result<Self, String> {
+        let process = Process::start(command, stderr)?;
+        let said = &process.said;
+        Ok(Self {
+            grpc: text(said, "server").to_owned(),
+            http: text(said, "http").to_owned(),
+            key: VerifierKey::parse(text(said, "vkey")).unwrap(),
+            size: number(said, "size"),
+            process,
+        })
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(self) {
+        self.process.kill();
+    }
+
+    /// Waits for its end after SIGTERM.
+    #[track_caller]
+    pub(crate) fn ended(self) -> ExitStatus {
+        self.process.ended()
+    }
+
+    /// Stops it as an operator does.
+    #[track_caller]
+    pub(crate) fn stop(self) {
+        self.process.stop();
     }
 
     pub(crate) async fn channel(&self) -> Channel {
@@ -352,28 +411,22 @@ impl Server {
     pub(crate) fn admin(&self, path: &str) -> Answer {
         Answer::to(path, Self::connect(text(&self.said, "admin"))).unwrap()
     }
-
-    /// What it has written to its log so far.
-    pub(crate) fn written(&self) -> String {
-        fs::read_to_string(&self.stderr).unwrap()
-    }
-
-    /// Where that is.
-    pub(crate) fn log_file(&self) -> PathBuf {
-        self.stderr.clone()
-    }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may be dead already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if thread::panicking() {
-            let log = fs::read_to_string(&self.stderr).unwrap_or_default();
-            eprintln!("--- the server's log\n{log}---");
-        }
-    }
+/// One HTTP request in the clear.
+#[track_caller]
+pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
+    Answer::to(path, TcpStream::connect(address).unwrap()).unwrap()
+}
+
+/// One HTTP request with a body. An error if nobody answers, or not to the end.
+pub(crate) fn post(address: SocketAddr, path: &str, body: &[u8]) -> io::Result<Answer> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    Answer::exchange(&[head.as_bytes(), body].concat(), TcpStream::connect(address)?)
 }
 
 /// An HTTP answer.
@@ -386,17 +439,24 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Asks over a connection of any kind.
-    pub(crate) fn to(path: &str, mut stream: impl Read + Write) -> io::Result<Self> {
+    pub(crate) fn to(path: &str, stream: impl Read + Write) -> io::Result<Self> {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes())?;
+        Self::exchange(request.as_bytes(), stream)
+    }
+
+    fn exchange(request: &[u8], mut stream: impl Read + Write) -> io::Result<Self> {
+        stream.write_all(request)?;
         let mut bytes = Vec::new();
         match stream.read_to_end(&mut bytes) {
             // TLS: the other end closed without a word after the answer.
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof && !bytes.is_empty() => {}
             read => _ = read?,
         }
-        Self::parse(&bytes).ok_or_else(|| io::Error::other("not an HTTP answer"))
+        let answer = Self::parse(&bytes).ok_or_else(|| io::Error::other("not an HTTP answer"))?;
+        let length = answer.header("content-length").and_then(|length| length.parse().ok());
+        let cut = length.is_some_and(|length: usize| answer.body.len() < length);
+        if cut { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
     }
 
     pub(crate) fn text(&self) -> &str {

@@ -22,7 +22,12 @@ const MAX_KEY_FILE: u64 = 16 << 10;
 
 /// Writes `PATH.key` and `PATH.vkey`; neither may exist. Returns the two paths.
 pub fn write_pair(stem: &Path, key: &SigningKey) -> Result<(PathBuf, PathBuf), FileError> {
-    write_pair_as(stem, key, &pem::plain(key))
+    write_pair_as(stem, key, KeyKind::Ed25519, &pem::plain(key))
+}
+
+/// As [`write_pair`], for a witness: its public half is a key of type 04.
+pub fn write_cosigner(stem: &Path, key: &SigningKey) -> Result<(PathBuf, PathBuf), FileError> {
+    write_pair_as(stem, key, KeyKind::Cosignature, &pem::plain(key))
 }
 
 /// As [`write_pair`], with the private key under a passphrase.
@@ -32,12 +37,14 @@ pub fn write_protected_pair(
     passphrase: &str,
     entropy: &mut impl Entropy,
 ) -> Result<(PathBuf, PathBuf), FileError> {
-    write_pair_as(stem, key, &pem::protected(key, passphrase, entropy))
+    let pem = pem::protected(key, passphrase, entropy);
+    write_pair_as(stem, key, KeyKind::Ed25519, &pem)
 }
 
 fn write_pair_as(
     stem: &Path,
     key: &SigningKey,
+    kind: KeyKind,
     pem: &str,
 ) -> Result<(PathBuf, PathBuf), FileError> {
     let (private, public) = (with_ending(stem, ".key"), with_ending(stem, ".vkey"));
@@ -46,9 +53,10 @@ fn write_pair_as(
             return Err(FileError::new(path, "exists already and is not overwritten"));
         }
     }
-    files::write_new(&private, pem.as_bytes(), Access::Private)?;
-    let vkey = format!("{}\n", key.verifier(KeyKind::Ed25519));
+    // The public half first: alone it is nothing, while a private one without it has no name.
+    let vkey = format!("{}\n", key.verifier(kind));
     files::write_new(&public, vkey.as_bytes(), Access::Shared)?;
+    files::write_new(&private, pem.as_bytes(), Access::Private)?;
     Ok((private, public))
 }
 

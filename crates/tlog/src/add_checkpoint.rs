@@ -97,9 +97,49 @@ impl AddCheckpoint {
             let position = proof.len();
             proof.push(Hash::from_base64(line).map_err(|_| RequestError::Hash { position })?);
         }
-        let note = Note::parse(rest.as_bytes()).map_err(CheckpointError::from)?;
+        Self::of_parts(old, proof, rest.as_bytes())
+    }
+
+    /// A request whose parts came by another way than the body of an HTTP request; the same
+    /// limits hold.
+    pub fn of_parts(old: u64, proof: Vec<Hash>, checkpoint: &[u8]) -> Result<Self, RequestError> {
+        if i64::try_from(old).is_err() {
+            return Err(RequestError::Old);
+        }
+        if proof.len() > MAX_PROOF {
+            return Err(RequestError::TooManyHashes);
+        }
+        let note = Note::parse(checkpoint).map_err(CheckpointError::from)?;
         let checkpoint = Checkpoint::parse_lines(note.text())?;
         Ok(Self { old, proof, note, checkpoint })
+    }
+
+    /// Checks that a key of the checkpoint's origin signed, and that no signature by one fails:
+    /// statuses 404 and 403. `logs` are the keys of that origin; none if it is not known.
+    pub fn check_signature(&self, logs: &[&VerifierKey]) -> Result<(), Refusal> {
+        if logs.is_empty() {
+            return Err(Refusal::UnknownOrigin { origin: self.checkpoint.origin().to_owned() });
+        }
+        self.note.verify(logs)?;
+        Ok(())
+    }
+
+    /// Checks that the checkpoint continues the tree that was cosigned last,
+    /// [`TreeHead::EMPTY`] if none was: statuses 400, 409 and 422. The signature has been checked
+    /// before.
+    pub fn check_growth(&self, known: &TreeHead) -> Result<(), Refusal> {
+        let (old, size) = (self.old, self.checkpoint.size());
+        if old > size {
+            return Err(Refusal::OldBeyondSize { old, size });
+        }
+        if old != known.size {
+            return Err(Refusal::OtherSize { size: known.size, old });
+        }
+        if let Err(CheckpointError::EmptyTree { root }) = self.checkpoint.check_empty_tree() {
+            return Err(Refusal::EmptyTree { root });
+        }
+        // Covers equal sizes and size 0 too: equal roots, no proof lines.
+        Ok(verify_consistency(known, self.checkpoint.head(), &self.proof)?)
     }
 
     /// The size that the witness last cosigned, as the log believes.
@@ -198,25 +238,10 @@ pub fn decide(
     logs: &[VerifierKey],
     known: &TreeHead,
 ) -> Result<(), Refusal> {
-    let checkpoint = &request.checkpoint;
-    let origin = checkpoint.origin();
+    let origin = request.checkpoint.origin();
     let keys: Vec<_> = logs.iter().filter(|log| log.name().as_str() == origin).collect();
-    if keys.is_empty() {
-        return Err(Refusal::UnknownOrigin { origin: origin.to_owned() });
-    }
-    request.note.verify(&keys)?;
-    let (old, size) = (request.old, checkpoint.size());
-    if old > size {
-        return Err(Refusal::OldBeyondSize { old, size });
-    }
-    if old != known.size {
-        return Err(Refusal::OtherSize { size: known.size, old });
-    }
-    if let Err(CheckpointError::EmptyTree { root }) = checkpoint.check_empty_tree() {
-        return Err(Refusal::EmptyTree { root });
-    }
-    // Covers equal sizes and size 0 too: equal roots, no proof lines.
-    Ok(verify_consistency(known, checkpoint.head(), &request.proof)?)
+    request.check_signature(&keys)?;
+    request.check_growth(known)
 }
 
 /// Reads the body of an answer 409: a canonical decimal and a newline.

@@ -201,12 +201,20 @@ impl Note {
 
     /// The note with the lines alone that name one of these keys, which are not checked here.
     pub(crate) fn with_lines_of(&self, keys: &[&VerifierKey]) -> Result<Self, NoteError> {
+        self.retaining(|line| keys.iter().any(|key| line.names(key)))
+    }
+
+    /// The note with those of its lines that `keep` holds true for, none of which are checked
+    /// here. A note has at least one.
+    pub fn retaining(
+        &self,
+        mut keep: impl FnMut(&NoteSignature) -> bool,
+    ) -> Result<Self, NoteError> {
         let text = &self.source[..=self.text_len];
         let bare = Self { source: text.to_owned(), text_len: self.text_len, signatures: vec![] };
-        let names_one = |line: &&NoteSignature| keys.iter().any(|key| line.names(key));
-        let mut own = self.signatures.iter().filter(names_one).peekable();
-        own.peek().ok_or(NoteError::Unsigned)?;
-        own.try_fold(bare, |note, signature| note.with_signature(signature.clone()))
+        let mut kept = self.signatures.iter().filter(|signature| keep(signature)).peekable();
+        kept.peek().ok_or(NoteError::Unsigned)?;
+        kept.try_fold(bare, |note, signature| note.with_signature(signature.clone()))
     }
 
     /// The text with its last newline: what type 01 signs. Believe nothing of it unverified.

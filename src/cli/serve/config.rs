@@ -89,8 +89,8 @@ macro_rules! sections {
             $(#[doc = $doc])*
             #[derive(Debug, Clone, Deserialize)]
             #[serde(default, deny_unknown_fields)]
-            pub(super) struct $struct {
-                $($(#[doc = $key_doc])* pub(super) $key: $type,)*
+            pub(in crate::cli) struct $struct {
+                $($(#[doc = $key_doc])* pub(in crate::cli) $key: $type,)*
             }
 
             impl Default for $struct {
@@ -297,7 +297,7 @@ pub(super) struct Party {
 /// How lines of the log look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum LogFormat {
+pub(in crate::cli) enum LogFormat {
     /// For people.
     Text,
     /// For machines: one JSON object each.
@@ -307,7 +307,7 @@ pub(super) enum LogFormat {
 /// Who gets sealed envelopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Envelopes {
+pub(in crate::cli) enum Envelopes {
     /// Sender and reader.
     Parties,
     /// Whoever may read the log.

@@ -1,8 +1,8 @@
 //! `countersign serve`: a log on this machine.
 
-mod config;
+pub(super) mod config;
 mod data;
-mod telemetry;
+pub(super) mod telemetry;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -11,16 +11,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{files, keys};
+use client::keys;
 use sequencer::Depth;
 use server::{Admitted, Listeners, Metrics, Quotas, Rate, Service, Settings, Unnamed};
 use tlog::{KeyKind, SigningKey, VerifierKey};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use transport::{Fingerprint, Pem, Reading, Roster, Tls, Transport, TransportLimits};
-use zeroize::Zeroizing;
+use transport::{Fingerprint, Reading, Roster, Transport, TransportLimits};
 
 use super::output::{Failure, Report};
+use super::process;
 use config::{Config, Envelopes, Loaded, LogFormat};
 
 /// Run a log: gRPC for statements, HTTP for everybody's tiles.
@@ -88,8 +87,8 @@ pub(super) struct Arguments {
     configuration_reference: bool,
 }
 
-/// PEM files have some KiB.
-const MAX_PEM: u64 = 1 << 20;
+/// What can name other addresses.
+const FLAGS: &str = "--listen, --http or --admin";
 
 pub(super) fn run(arguments: &Arguments, as_json: bool) -> Result<Report, Failure> {
     if arguments.configuration_reference {
@@ -148,10 +147,10 @@ async fn serve(arguments: &Arguments, config: &Config, as_json: bool) -> Result<
     let (service, writer) = Service::start(log, &key, settings)
         .map_err(|e| Failure::new(format!("{}: {e}", config.log.data.display())))?;
 
-    let grpc = bind(config.listen.grpc).await?;
-    let files = bind(config.listen.http).await?;
+    let grpc = process::bind(config.listen.grpc, FLAGS).await?;
+    let files = process::bind(config.listen.http, FLAGS).await?;
     let admin = match config.listen.admin {
-        Some(address) => Some(bind(address).await?),
+        Some(address) => Some(process::bind(address, FLAGS).await?),
         None => None,
     };
     let addresses = Addresses {
@@ -159,33 +158,14 @@ async fn serve(arguments: &Arguments, config: &Config, as_json: bool) -> Result<
         http: files.local_addr()?,
         admin: admin.as_ref().map(TcpListener::local_addr).transpose()?,
     };
-    // Before anybody learns that it runs, or an early signal would end it without a word.
-    let mut signals = Signals::catch()?;
+    let shutdown = process::stop_on_signals("taking no more statements, finishing what is queued")?;
     announce(config, &key, &addresses, recovered, admitted, as_json);
 
-    let (stop, shutdown) = watch::channel(false);
-    let told = stop.clone();
-    tokio::spawn(async move {
-        signals.next().await;
-        tracing::info!("stopping: taking no more statements, finishing what is queued");
-        told.send_replace(true);
-        signals.next().await;
-        tracing::warn!("asked twice: leaving at once; what was acknowledged is on disk");
-        std::process::exit(130);
-    });
     let listeners = Listeners { grpc, files, admin };
     server::serve_on(service, writer, listeners, transport, shutdown)
         .await
         .map_err(Failure::new)?;
-    drop(stop);
     Ok(Report::good(String::new(), json::object([("stopped", true.into())])))
-}
-
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|e| {
-        Failure::new(format!("cannot listen on {address}: {e}"))
-            .next("choose another address with --listen or --http; port 0 takes any free one")
-    })
 }
 
 /// Who may register, and whose certificates are whose.
@@ -226,7 +206,7 @@ fn transport(config: &Config, roster: Roster) -> Result<Transport, Failure> {
     let limits = &config.limits;
     let seconds = Duration::from_secs;
     let transport = Transport {
-        tls: tls(config)?,
+        tls: process::tls(&config.tls)?,
         roster: Arc::new(roster),
         reading: match config.read.public {
             None => Reading::Local,
@@ -262,25 +242,6 @@ fn transport(config: &Config, roster: Roster) -> Result<Transport, Failure> {
         })?;
     }
     Ok(transport)
-}
-
-fn tls(config: &Config) -> Result<Option<Tls>, Failure> {
-    let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key) else {
-        return Ok(None);
-    };
-    let optional =
-        |path: &Option<PathBuf>| path.as_ref().map(|path| files::read(path, MAX_PEM)).transpose();
-    let chain = files::read(certificate, MAX_PEM)?;
-    let secret = Zeroizing::new(files::read_private(key, MAX_PEM)?);
-    let client_ca = optional(&config.tls.client_ca)?;
-    let client_revoked = optional(&config.tls.client_crl)?;
-    let pem = Pem {
-        certificate: &chain,
-        key: &secret,
-        client_ca: client_ca.as_deref(),
-        client_revoked: client_revoked.as_deref(),
-    };
-    Tls::new(&pem).map(Some).map_err(|e| Failure::new(format!("TLS: {e}")))
 }
 
 fn settings(config: &Config, parties: BTreeMap<String, VerifierKey>, metrics: Metrics) -> Settings {
@@ -382,35 +343,4 @@ fn announce(
     let mut out = std::io::stdout();
     let _ = writeln!(out, "{text}");
     let _ = out.flush();
-}
-
-/// SIGINT and SIGTERM, caught from the moment this is made.
-struct Signals {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn catch() -> std::io::Result<Self> {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            let interrupt = signal(SignalKind::interrupt())?;
-            Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
-        }
-        #[cfg(not(unix))]
-        Ok(Self {})
-    }
-
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-    }
 }

@@ -14,13 +14,13 @@ use crate::cli::output::Failure;
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Sends what is left of the traces when it is dropped.
-pub(super) struct Tracing {
+pub(in crate::cli) struct Tracing {
     #[cfg(feature = "otel")]
     provider: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
 }
 
 /// Sets everything up. Called once, within the runtime.
-pub(super) fn start(settings: &Telemetry) -> Result<Tracing, Failure> {
+pub(in crate::cli) fn start(settings: &Telemetry) -> Result<Tracing, Failure> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) => filter,
         Err(_) => settings.log_filter.clone(),

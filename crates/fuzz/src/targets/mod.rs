@@ -11,6 +11,7 @@ mod statements;
 mod tiles;
 mod vault;
 mod wire;
+mod witness;
 
 use std::sync::OnceLock;
 
@@ -32,6 +33,7 @@ pub fn targets() -> &'static [Target] {
             vault::targets(),
             logs::targets(),
             wire::targets(),
+            witness::targets(),
         ];
         groups.into_iter().flatten().collect()
     })
