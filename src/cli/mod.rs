@@ -1,5 +1,6 @@
 //! The command line. Each command has a module with its arguments, its work and its words.
 
+mod bench;
 mod commit;
 mod demo;
 mod evaluation_log;
@@ -67,6 +68,7 @@ enum Command {
     Open(open::Arguments),
     Verify(verify::Arguments),
     Witness(witness::Arguments),
+    Bench(bench::Arguments),
     Completions(Completions),
     Man(man::Arguments),
 }
@@ -104,6 +106,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Open(arguments) => open::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Witness(arguments) => witness::run(&arguments, as_json),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => Ok(completions(&arguments)),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),
     };

@@ -6,6 +6,7 @@
 // Functions that several tests share are tests too.
 #![allow(clippy::unwrap_used)]
 
+mod bench;
 mod config;
 mod crash;
 mod demo;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::load::{self, Signer};
-use super::machine::{self, Scratch};
+use super::machine;
 use super::{Arguments, Figure, Table, primitives};
 use crate::cli::output::Failure;
 
@@ -44,17 +44,16 @@ pub(super) fn measure(arguments: &Arguments) -> Result<Table, Failure> {
     let mut bytes = 0;
     for way in [Way::Process, Way::Grpc] {
         for in_flight in &arguments.in_flight {
-            let scratch = Scratch::new(&arguments.folder())?;
+            let scratch = arguments.scratch()?;
             let before = machine::disk_sync(scratch.path())?;
             let check = primitives::signature_check(700);
-            let statements = if arguments.quick { 1_500 } else { 30_000 };
+            let statements = arguments.scale().pick(30_000, 1_500, 10);
             let each = match in_flight {
                 1 => statements / 10,
-                n => (statements / u64::from(*n)).max(8),
+                n => (statements / u64::from(*n)).max(arguments.scale().pick(8, 8, 2)),
             };
             let log = scratch.path().join("log");
-            let run =
-                crate::cli::block_on(append(way, &log, usize::from(*in_flight), each))?;
+            let run = crate::cli::block_on(append(way, &log, usize::from(*in_flight), each))?;
             let after = machine::disk_sync(scratch.path())?;
             bytes = run.bytes;
             lines.push(line(way, *in_flight, run, check, [before, after]));
@@ -117,7 +116,9 @@ async fn append(way: Way, folder: &Path, parties: usize, each: u64) -> Result<Ru
             service.stop();
             // The readers' connections close before the writer's.
             drop(service);
-            tokio::task::spawn_blocking(|| writer.join()).await.map_err(Failure::new)?
+            tokio::task::spawn_blocking(|| writer.join())
+                .await
+                .map_err(Failure::new)?
                 .map_err(|_| Failure::new("the writer panicked"))?
                 .map_err(Failure::new)?;
             run

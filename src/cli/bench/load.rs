@@ -63,11 +63,13 @@ impl Signer {
 
     /// Its first statement.
     pub(super) fn register(&mut self) -> Result<Envelope, Failure> {
+        let seed = Hash::of(&[b"countersign bench recovery", self.key.public().as_bytes()]);
+        let recovery = SigningKey::from_seed(self.key.name().clone(), seed.as_bytes());
         let keys = Keys {
             name: self.key.name().clone(),
             key: *self.key.public().as_bytes(),
             sealing: SealingKey::X25519([9; 32]),
-            recovery: *self.key.public().as_bytes(),
+            recovery: *recovery.public().as_bytes(),
         };
         self.say(Predicate::Party(Box::new(Party::Register { keys })), TreeHead::EMPTY)
     }
@@ -85,25 +87,26 @@ impl Signer {
     }
 }
 
-/// The chains of all signers, signed on all cores.
+/// The chains of all signers, in their order, signed on all cores.
 pub(super) fn chains(
-    signers: Vec<Signer>,
+    mut signers: Vec<Signer>,
     each: u64,
     seen: TreeHead,
 ) -> Result<Vec<Vec<Vec<u8>>>, Failure> {
-    let mut parts: Vec<Vec<Signer>> = (0..cores()).map(|_| Vec::new()).collect();
-    for (place, signer) in signers.into_iter().enumerate() {
-        let part = place % cores();
-        parts[part].push(signer);
-    }
+    let share = signers.len().div_ceil(cores()).max(1);
     thread::scope(|scope| {
-        let sign = |part: Vec<Signer>| {
-            part.into_iter().map(|mut signer| signer.intents(each, seen)).collect::<Vec<_>>()
-        };
-        let threads: Vec<_> = parts.into_iter().map(|part| scope.spawn(|| sign(part))).collect();
-        let signed = threads.into_iter().flat_map(|thread| {
-            thread.join().unwrap_or_else(|_| vec![Err(Failure::new("signing panicked"))])
-        });
-        signed.collect()
+        let threads: Vec<_> = signers
+            .chunks_mut(share)
+            .map(|part| {
+                scope.spawn(move || -> Result<Vec<Vec<Vec<u8>>>, Failure> {
+                    part.iter_mut().map(|signer| signer.intents(each, seen)).collect()
+                })
+            })
+            .collect();
+        let mut chains = Vec::new();
+        for thread in threads {
+            chains.extend(thread.join().map_err(|_| Failure::new("signing panicked"))??);
+        }
+        Ok(chains)
     })
 }

@@ -28,12 +28,31 @@ pub(super) fn processor_time() -> Option<Duration> {
     Some(Duration::from_millis((ticks()? + ticks()?) * 10))
 }
 
-/// Highest resident size of this process in MiB; `None` where there is no `/proc`.
+/// What a process has in memory, in MiB.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Memory {
+    /// All of it.
+    pub(super) resident: f64,
+    /// What is in no file.
+    pub(super) own: f64,
+    /// Highest resident size so far.
+    pub(super) peak: f64,
+}
+
+/// The memory of a process; `None` where there is no `/proc`.
+pub(super) fn memory_of(process: u32) -> Option<Memory> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let mib = |name: &str| -> Option<f64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+        Some(kib / 1_024.0)
+    };
+    Some(Memory { resident: mib("VmRSS:")?, own: mib("RssAnon:")?, peak: mib("VmHWM:")? })
+}
+
+/// Highest resident size of this process in MiB.
 pub(super) fn peak_memory() -> Option<f64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib / 1_024.0)
+    memory_of(std::process::id()).map(|memory| memory.peak)
 }
 
 /// The load average of the last minute, to judge by how much a machine was shared.

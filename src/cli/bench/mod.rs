@@ -8,23 +8,29 @@
 mod append;
 mod import;
 mod load;
+mod logs;
 mod machine;
+mod memory;
 mod primitives;
 mod proofs;
 mod record;
 mod verify;
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use json::Value;
 
 use super::output::{Failure, Report};
+use super::progress;
+use super::style::Stream;
+use machine::Scratch;
 
-/// Measure this machine: making records, appending, proofs, verification, import.
+/// Measure this machine: records, appending, proofs, verification, import, memory.
 ///
 /// Every figure stands beside a bound measured in the same run, and the ratio of the two. Nothing
-/// is sent anywhere; what is written goes to a new folder, which is removed at the end.
+/// leaves this machine; what is written goes to a new folder, which is removed at the end.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  countersign bench --quick\n  \
     countersign bench append --in-flight 64 --dir /var/lib/countersign\n  \
@@ -33,18 +39,21 @@ pub(super) struct Arguments {
     /// What to measure.
     #[arg(value_enum, default_value = "all")]
     what: What,
-    /// Fewer items and shorter runs: some twenty seconds for all.
+    /// Fewer items and shorter runs.
     #[arg(long)]
     quick: bool,
+    /// So little that no figure means anything: for the tests of this command.
+    #[arg(long, hide = true, conflicts_with = "quick")]
+    tiny: bool,
     /// A folder on the disk to measure; by default the one for temporary files.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Statements in flight when appending. Repeat for several.
     #[arg(long, value_name = "N", default_values_t = [1, 64, 512], value_parser = clap::value_parser!(u16).range(1..=2048))]
     in_flight: Vec<u16>,
-    /// The log of a child process that measures its own memory.
+    /// The log that this process shall import, to tell the time and the memory that took.
     #[arg(long, value_name = "FILE", hide = true)]
-    log: Option<PathBuf>,
+    own_import: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,13 +68,55 @@ enum What {
     Verify,
     /// Evaluation logs of 100,000 items: time and peak memory.
     Import,
+    /// What a server with 100,000 entries keeps in memory.
+    Memory,
     /// Everything.
     All,
 }
 
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scale {
+    /// What docs/performance.md reports.
+    Full,
+    /// Less of it.
+    Quick,
+    /// Enough to see that it works.
+    Tiny,
+}
+
+impl Scale {
+    /// One of three, by scale.
+    fn pick<T>(self, full: T, quick: T, tiny: T) -> T {
+        match self {
+            Self::Full => full,
+            Self::Quick => quick,
+            Self::Tiny => tiny,
+        }
+    }
+
+    /// Sizes of records and bundles, in items.
+    fn records(self) -> &'static [u64] {
+        self.pick(&[200, 10_000, 100_000], &[200, 10_000], &[20])
+    }
+}
+
 impl Arguments {
-    fn folder(&self) -> PathBuf {
-        self.dir.clone().unwrap_or_else(std::env::temp_dir)
+    fn scale(&self) -> Scale {
+        match (self.quick, self.tiny) {
+            (_, true) => Scale::Tiny,
+            (true, _) => Scale::Quick,
+            _ => Scale::Full,
+        }
+    }
+
+    /// A new folder on the disk to measure.
+    fn scratch(&self) -> Result<Scratch, Failure> {
+        let parent = self.dir.clone().unwrap_or_else(std::env::temp_dir);
+        Scratch::new(&parent).map_err(|e| {
+            Failure::new(format!("{}: {e}", parent.display()))
+                .next("name a folder that can be written to with --dir")
+        })
     }
 
     fn wants(&self, what: What) -> bool {
@@ -73,44 +124,66 @@ impl Arguments {
     }
 }
 
+type Measure<'a> = dyn Fn() -> Result<Table, Failure> + 'a;
+
 pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
-    if let Some(log) = &arguments.log {
-        return import::measure_own(log);
+    if let Some(log) = &arguments.own_import {
+        return import::own(log);
     }
     if cfg!(debug_assertions) {
-        eprintln!("this is a debug build: its figures mean nothing; use cargo run --release");
+        // A closed standard error is the caller's choice.
+        let _ = writeln!(
+            io::stderr(),
+            "{}: this is a debug build, whose figures mean nothing; build with --release",
+            Stream::Err.bold("warning")
+        );
     }
+    let scale = arguments.scale();
+    let parts: [(What, &Measure<'_>); 6] = [
+        (What::Record, &|| record::measure(scale)),
+        (What::Append, &|| append::measure(arguments)),
+        (What::Proofs, &|| Ok(proofs::measure(scale))),
+        (What::Verify, &|| verify::measure(scale)),
+        (What::Import, &|| import::measure(arguments)),
+        (What::Memory, &|| memory::measure(arguments)),
+    ];
+    let before = machine::load();
+    let wanted = parts.iter().filter(|(what, _)| arguments.wants(*what));
+    let bar = progress::bar("measuring", wanted.clone().count() as u64);
     let mut tables = Vec::new();
-    if arguments.wants(What::Record) {
-        tables.push(record::measure(arguments.quick)?);
+    for (_, measure) in wanted {
+        bar.tick();
+        tables.push(measure()?);
+        bar.inc(1);
     }
-    if arguments.wants(What::Append) {
-        tables.push(append::measure(arguments)?);
-    }
-    if arguments.wants(What::Proofs) {
-        tables.push(proofs::measure(arguments.quick));
-    }
-    if arguments.wants(What::Verify) {
-        tables.push(verify::measure(arguments.quick)?);
-    }
-    if arguments.wants(What::Import) {
-        tables.push(import::measure(arguments)?);
-    }
+    bar.finish_and_clear();
+    Ok(report(arguments, tables, [before, machine::load()]))
+}
+
+/// `load` is the machine's load average before and after.
+fn report(arguments: &Arguments, tables: Vec<Table>, load: [Option<f64>; 2]) -> Report {
     let cores = machine::cores();
-    let load = machine::load().map_or(Value::Null, Value::from);
-    let mut text = format!("countersign {} on {cores} cores", env!("CARGO_PKG_VERSION"));
+    let shown = load.map(|load| load.map_or_else(|| "–".to_owned(), |load| format!("{load:.1}")));
+    let mut text = format!(
+        "countersign {} on {cores} cores; load average {} before, {} after",
+        env!("CARGO_PKG_VERSION"),
+        shown[0],
+        shown[1]
+    );
     for table in &tables {
         text.push_str(&format!("\n\n{}", table.text()));
     }
+    text.push_str("\n\nnext: docs/performance.md says what each bound is, and what to expect");
     let results = tables.into_iter().map(|table| (table.name, table.json()));
     let json = json::object([
         ("version", env!("CARGO_PKG_VERSION").into()),
+        ("debug_build", cfg!(debug_assertions).into()),
+        ("quick", (arguments.scale() != Scale::Full).into()),
         ("cores", cores.into()),
-        ("load_average", load),
-        ("quick", arguments.quick.into()),
+        ("load_average", json::array(load.map(|load| load.map_or(Value::Null, Value::from)))),
         ("results", json::object(results)),
     ]);
-    Ok(Report::good(text, json))
+    Report::good(text, json)
 }
 
 /// What one part of the measurement found.
@@ -197,8 +270,10 @@ impl Table {
     }
 
     fn json(self) -> Value {
-        json::array(self.lines.into_iter().map(|line| {
-            json::object(line.into_iter().map(|figure| (figure.name, figure.json)))
-        }))
+        json::array(
+            self.lines.into_iter().map(|line| {
+                json::object(line.into_iter().map(|figure| (figure.name, figure.json)))
+            }),
+        )
     }
 }

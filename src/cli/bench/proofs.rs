@@ -8,10 +8,10 @@ use tlog::{
     verify_inclusion,
 };
 
-use super::{Figure, Table, machine, primitives};
+use super::{Figure, Scale, Table, machine, primitives};
 
-pub(super) fn measure(quick: bool) -> Table {
-    let size: u64 = if quick { 1 << 17 } else { 1 << 20 };
+pub(super) fn measure(scale: Scale) -> Table {
+    let size: u64 = 1 << scale.pick(20, 17, 8);
     let begin = Instant::now();
     // One short of a power of two, so that the tree has an edge of every height.
     let size = size - 1;
@@ -20,7 +20,7 @@ pub(super) fn measure(quick: bool) -> Table {
     let built = begin.elapsed().as_secs_f64() * 1e6 / size as f64;
     let head = nodes.head();
     let node = primitives::node();
-    let budget = Duration::from_millis(if quick { 200 } else { 1_000 });
+    let budget = Duration::from_millis(scale.pick(1_000, 200, 10));
     let places: Vec<u64> = (1..=256).map(|i| i * 0x9e37_79b9 % (size - 1) + 1).collect();
     let each = |work: &mut dyn FnMut(usize)| {
         machine::repeated(budget, || (0..places.len()).for_each(&mut *work)) / places.len() as f64

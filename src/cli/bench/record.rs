@@ -10,30 +10,23 @@ use record::secret::RecordSecret;
 
 use super::machine::median;
 use super::primitives::Primitives;
-use super::{Figure, Table};
+use super::{Figure, Scale, Table};
 use crate::cli::output::Failure;
-
-/// A record of synthetic items and what it was made from.
-pub(super) struct Made {
-    pub(super) context: Context,
-    pub(super) record: Record,
-}
 
 /// A record takes at most twice the time of its primitives.
 const GOAL: f64 = 2.0;
 
-pub(super) fn measure(quick: bool) -> Result<Table, Failure> {
-    let sizes: &[u64] = if quick { &[200, 10_000] } else { &[200, 10_000, 100_000] };
+pub(super) fn measure(scale: Scale) -> Result<Table, Failure> {
     let mut lines = Vec::new();
     let mut last = None;
-    for size in sizes {
+    for size in scale.records() {
         let items = agreed(*size)?;
-        let rounds = if *size < 1_000 { 25 } else { 3 };
+        let rounds = if *size < 1_000 { scale.pick(25, 25, 1) } else { 3 };
         let mut times = Vec::new();
         let mut ratios = Vec::new();
         let mut bounds = Vec::new();
         // Bound and record alternate, so that whoever shares the machine slows both.
-        for _ in 0..if quick { 1 } else { 3 } {
+        for _ in 0..scale.pick(5, 3, 1) {
             let primitives = Primitives::measure();
             let bound = primitives.item(&field_bytes(), 1) * *size as f64;
             let mut round = Vec::new();
@@ -111,7 +104,7 @@ fn agreed(items: u64) -> Result<AgreedItems, Failure> {
     file.agree(&ItemKey::new([1; 32]), 1).map_err(Failure::new)
 }
 
-fn build(items: &AgreedItems, values: impl Iterator<Item = ItemValues>) -> Result<Made, Failure> {
+fn build(items: &AgreedItems, values: impl Iterator<Item = ItemValues>) -> Result<Record, Failure> {
     let context = Context::new(super::load::ORIGIN, None, super::load::PARTY, &super::load::NONCE)
         .map_err(Failure::new)?;
     let secret = RecordSecret::new([2; 32]);
@@ -119,11 +112,10 @@ fn build(items: &AgreedItems, values: impl Iterator<Item = ItemValues>) -> Resul
     let mut builder =
         RecordBuilder::new(&context, &secret, items, vec![column]).map_err(Failure::new)?;
     builder.extend(values.map(Some)).map_err(Failure::new)?;
-    let record = builder.finish(Declared::default(), &[3; 32]).map_err(Failure::new)?;
-    Ok(Made { context, record })
+    builder.finish(Declared::default(), &[3; 32]).map_err(Failure::new)
 }
 
 /// A record of so many items, for those who measure what others do with it.
-pub(super) fn made(items: u64) -> Result<Made, Failure> {
+pub(super) fn made(items: u64) -> Result<Record, Failure> {
     build(&agreed(items)?, (0..items).map(|_| values()))
 }

@@ -15,16 +15,15 @@ use tlog::{
 
 use super::load::{self, Signer};
 use super::machine::{cores, repeated};
-use super::{Figure, Table, primitives};
+use super::{Figure, Scale, Table, primitives};
 use crate::cli::output::Failure;
 
 /// The bundle of 200 items, as the demo makes one, is read and verified within this.
 const GOAL_MS: f64 = 5.0;
 
-pub(super) fn measure(quick: bool) -> Result<Table, Failure> {
-    let sizes: &[u64] = if quick { &[200, 10_000] } else { &[200, 10_000, 100_000] };
+pub(super) fn measure(scale: Scale) -> Result<Table, Failure> {
     let mut lines = Vec::new();
-    for items in sizes {
+    for items in scale.records() {
         let (bytes, key) = bundle(*items)?;
         let check = primitives::signature_check(700) * cores() as f64;
         let point = primitives::decompression();
@@ -57,9 +56,10 @@ pub(super) fn measure(quick: bool) -> Result<Table, Failure> {
     }
     Ok(Table {
         name: "verify",
-        title: "verify: a bundle with registration, intent, attestation and commitments, offline;\n\
+        title:
+            "verify: a bundle with registration, intent, attestation and commitments, offline;\n\
                 bound: four strict signature checks, and decoding every commitment on all cores"
-            .to_owned(),
+                .to_owned(),
         lines,
         notes: Vec::new(),
     })
@@ -69,7 +69,7 @@ pub(super) fn measure(quick: bool) -> Result<Table, Failure> {
 fn bundle(items: u64) -> Result<(Vec<u8>, VerifierKey), Failure> {
     let log_key = load::log_key()?;
     let mut signer = Signer::new(0)?;
-    let made = super::record::made(items)?;
+    let record = super::record::made(items)?;
     let mut nodes = MemoryNodes::new();
     let mut leaves: Vec<Envelope> = Vec::new();
     let mut put = |envelope: Envelope, leaves: &mut Vec<Envelope>| -> TreeHead {
@@ -88,7 +88,7 @@ fn bundle(items: u64) -> Result<(Vec<u8>, VerifierKey), Failure> {
     };
     let hour = Timestamp::from_unix(1_700_000_000 / 3_600 * 3_600).map_err(Failure::new)?;
     let programs = [program("bench")?, program("countersign")?];
-    let evaluation = Evaluation::of_record(id, programs, [hour; 2], made.record.header());
+    let evaluation = Evaluation::of_record(id, programs, [hour; 2], record.header());
     let evaluation = signer.say(Predicate::Evaluation(Box::new(evaluation)), seen)?;
     let head = put(evaluation, &mut leaves);
 
@@ -100,7 +100,7 @@ fn bundle(items: u64) -> Result<(Vec<u8>, VerifierKey), Failure> {
         let Ok(proof) = prove_inclusion(&nodes, index, head.size);
         BundleLeaf { index, envelope: envelope.as_bytes().to_vec(), proof }
     });
-    let vector = made.record.vector().to_vec();
+    let vector = record.vector().to_vec();
     let key = log_key.verifier(KeyKind::Ed25519);
     let bundle = Bundle {
         origin: KeyName::parse(load::ORIGIN).map_err(Failure::new)?,
