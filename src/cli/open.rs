@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use client::files;
+use client::{Vault, files};
 use exchange::bundle::{Bundle, MAX_BUNDLE};
 use exchange::predicate::{Evaluation, Predicate};
 use exchange::{SignedStatement, StatementId};
@@ -65,10 +65,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
     let bundle = Bundle::parse(&bytes).map_err(|e| Failure::new(format!("{file}: {e}")))?;
     let (key, vault) = arguments.party.open()?;
     let (id, evaluation) = own_record(&bundle, key.name(), arguments.record.as_deref())?;
-    let kept = vault.record(&id.hash())?.ok_or_else(|| {
-        Failure::new(format!("the vault has nothing on record {id}"))
-            .next("use the vault of the machine that committed it")
-    })?;
+    let Some(kept) = vault.record(&id.hash())? else {
+        return Err(absent(&vault, &id)?);
+    };
 
     let header = &evaluation.header().map_err(|e| Failure::new(format!("{file}: {e}")))?;
     let columns: Vec<Column> = header.layout().columns().to_vec();
@@ -146,6 +145,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
         ("out", out.to_string().into()),
     ]);
     Ok(Report::good(text, json))
+}
+
+/// Why the vault doesn't open this record.
+fn absent(vault: &Vault, id: &StatementId) -> Result<Failure, Failure> {
+    let shredded = vault.shredded()?;
+    Ok(match shredded.iter().find(|note| note.record == Some(id.hash())) {
+        Some(note) => super::vault::gone(vault, note),
+        None => Failure::new(format!("the vault has nothing on record {id}"))
+            .next("use the vault of the machine that committed it"),
+    })
 }
 
 /// The party's own record in the bundle.

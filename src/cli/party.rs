@@ -75,6 +75,8 @@ impl PartyArguments {
 impl Unlock {
     /// Opens the vault in this folder, by passphrase or key file as it was made.
     pub(super) fn open(&self, folder: &Path) -> Result<Vault, Failure> {
+        // Without the slash that completion leaves at the end: NAME.vault.key is beside it.
+        let folder = &folder.components().collect::<PathBuf>();
         let key = match Vault::kind(folder)? {
             VaultKind::Passphrase => VaultKey::Passphrase(passphrase::known(
                 passphrase::VAULT,

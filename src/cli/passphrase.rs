@@ -77,7 +77,8 @@ pub(super) fn chosen(purpose: Purpose, file: Option<&Path>) -> Result<Zeroizing<
 }
 
 fn from_file(purpose: Purpose, file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {
-    let named = || purpose.variable.and_then(std::env::var_os).map(PathBuf::from);
+    let set = purpose.variable.and_then(std::env::var_os).filter(|value| !value.is_empty());
+    let named = || set.map(PathBuf::from);
     let Some(path) = file.map(Path::to_owned).or_else(named) else { return Ok(None) };
     let bytes = Zeroizing::new(files::read_private(&path, LONGEST)?);
     let wrong = |problem: &str| Failure::new(format!("{}: {problem}", path.display()));

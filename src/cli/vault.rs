@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use client::{
-    Entropy as _, Imported, SystemEntropy, Vault, VaultError, VaultKey, VaultRecord, files,
+    Entropy as _, Imported, Rekeyed, Shredded, SystemEntropy, Vault, VaultError, VaultKey,
+    VaultRecord, files,
 };
 use exchange::Timestamp;
 use json::Value;
@@ -180,6 +181,8 @@ fn list(vault: &Vault) -> Result<Report, Failure> {
             }
         }
     }
+    let shredded = vault.shredded()?;
+    lines.extend(shredded.iter().map(|note| format!("  {}  shredded", note_name(note))));
     let leftovers = vault.leftovers()?;
     lines.extend(leftovers.iter().map(|path| {
         format!("  {} was left by an interrupted command; it can be deleted", path.display())
@@ -191,9 +194,21 @@ fn list(vault: &Vault) -> Result<Report, Failure> {
         ("party", owner.as_str().into()),
         ("records", json::array(records)),
         ("damaged", json::array(damaged)),
+        ("shredded", json::array(shredded.iter().map(note_json))),
         ("leftovers", json::array(leftovers)),
     ]);
     Ok(Report { text: lines.join("\n"), json, verdict })
+}
+
+fn note_name(note: &Shredded) -> String {
+    note.record.map_or_else(|| format!("(intent {})", note.intent), |id| id.to_string())
+}
+
+fn note_json(note: &Shredded) -> Value {
+    json::object([
+        ("record", note.record.map(|id| id.to_string()).into()),
+        ("intent", note.intent.to_string().into()),
+    ])
 }
 
 /// What may be said of a record.
@@ -298,7 +313,8 @@ fn export(arguments: &Export) -> Result<Report, Failure> {
     let record = record?;
     let file = arguments.export_passphrase_file.as_deref();
     let words = passphrase::chosen(passphrase::EXPORT, file)?;
-    let bytes = Vault::export(&record, VaultKey::Passphrase(words), &mut SystemEntropy);
+    let bytes = Vault::export(&record, VaultKey::Passphrase(words), &mut SystemEntropy)
+        .map_err(|e| Failure::new(format!("{}: {e}", arguments.out.display())))?;
     files::write_new(&arguments.out, &bytes, files::Access::Private)?;
     let out = arguments.out.display();
     let name = called(&record);
@@ -384,13 +400,17 @@ fn passwd(arguments: &Passwd) -> Result<Report, Failure> {
             VaultKey::File(secret)
         }
     };
-    if let Err(error) = vault.rekey(key, &mut entropy) {
-        if let Some(path) = &arguments.new_vault_key {
-            // It opens nothing.
-            let _ = fs::remove_file(path);
+    let left = match vault.rekey(key.clone(), &mut entropy) {
+        Ok(Rekeyed { left, .. }) => left,
+        Err(error) => {
+            // Rarely the new key counts already, and then its file is all that opens the vault.
+            let counts = || Vault::open(&folder, key.clone()).is_ok();
+            if let Some(path) = arguments.new_vault_key.as_ref().filter(|_| !counts()) {
+                let _ = fs::remove_file(path);
+            }
+            return Err(error.into());
         }
-        return Err(error.into());
-    }
+    };
     let shown = folder.display();
     let (by, mut next) = match &arguments.new_vault_key {
         None => ("the new passphrase".to_owned(), Vec::new()),
@@ -403,10 +423,14 @@ fn passwd(arguments: &Passwd) -> Result<Report, Failure> {
         next.insert(0, format!("delete {}, which opens old backups only", old_key.display()));
     }
     next.push("make a new backup, and destroy the old ones".to_owned());
+    if let Some(left) = &left {
+        next.insert(0, format!("remove what opens with the old key: {left}"));
+    }
     let text = format!("{shown} opens with {by} now.\nnext: {}", next.join("; "));
     let json = json::object([
         ("vault", Value::from(shown.to_string())),
         ("passphrase", arguments.new_vault_key.is_none().into()),
+        ("leftover", left.map(|left| left.path.display().to_string()).into()),
     ]);
     Ok(Report::good(text, json))
 }
@@ -440,6 +464,13 @@ fn find(vault: &Vault, id: &str) -> Result<Found, Failure> {
             found = Some((path, record));
         }
     }
+    if found.is_none()
+        && let Some(note) = vault.shredded()?.iter().find(|note| {
+            note.record.into_iter().chain([note.intent]).any(|h| h.to_string().starts_with(id))
+        })
+    {
+        return Err(gone(vault, note));
+    }
     found.ok_or_else(|| {
         let among = match unread {
             0 => String::new(),
@@ -448,6 +479,16 @@ fn find(vault: &Vault, id: &str) -> Result<Found, Failure> {
         Failure::new(format!("{} has no record {id}{among}", vault.folder().display()))
             .next("see: countersign vault list")
     })
+}
+
+/// What was shredded stays shut.
+pub(super) fn gone(vault: &Vault, note: &Shredded) -> Failure {
+    Failure::new(format!(
+        "record {} was shredded in {}: nobody can open or prove anything of it",
+        note_name(note),
+        vault.folder().display()
+    ))
+    .next("if an export of it was kept, bring it back with: countersign vault import")
 }
 
 /// A name for people: the attestation's, or the intent's if there is none.

@@ -49,7 +49,7 @@ fn write_pair_as(
 ) -> Result<(PathBuf, PathBuf), FileError> {
     let (private, public) = (with_ending(stem, ".key"), with_ending(stem, ".vkey"));
     for path in [&private, &public] {
-        if path.exists() {
+        if files::is_there(path)? {
             return Err(FileError::new(path, "exists already and is not overwritten"));
         }
     }
@@ -100,7 +100,10 @@ impl KeyFile {
                 let key = SigningKey::from_seed(public.name().clone(), &seed);
                 if key.public() != *public.public() {
                     let other = public_path.display();
-                    let problem = format!("does not belong to {other}: the public keys differ");
+                    let problem = format!(
+                        "does not belong to {other}: the public keys differ; \
+                         restore both from your backup"
+                    );
                     return Err(FileError::new(path, problem));
                 }
                 Ok(Self::Open(key))
@@ -180,8 +183,10 @@ pub fn read_vkey(path: &Path) -> Result<VerifierKey, FileError> {
     if text.starts_with("-----BEGIN ") {
         return Err(FileError::new(path, "is a private key; name the .vkey file beside it"));
     }
-    VerifierKey::parse(text.strip_suffix('\n').unwrap_or(text))
-        .map_err(|e| FileError::new(path, format!("is not a verifier key: {e}")))
+    VerifierKey::parse(text.strip_suffix('\n').unwrap_or(text)).map_err(|e| {
+        let problem = format!("is not a verifier key: {e}; get it again from whoever made it");
+        FileError::new(path, problem)
+    })
 }
 
 /// A name for a file without folders: what a path can't hold becomes `_`.

@@ -27,6 +27,6 @@ pub use session::{Logged, Prepared, Session, SessionError};
 #[doc(hidden)]
 pub use vault::parsers;
 pub use vault::{
-    ContainerError, DocumentError, Imported, Party, Scope, Vault, VaultError, VaultItem, VaultKey,
-    VaultKind, VaultRecord,
+    ContainerError, DocumentError, Imported, Party, Rekeyed, Scope, Shredded, Signing, Vault,
+    VaultError, VaultItem, VaultKey, VaultKind, VaultRecord,
 };

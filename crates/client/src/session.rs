@@ -7,7 +7,7 @@ use tlog::{Hash, KeyName, SigningKey, VerifierKey};
 
 use crate::address::Address;
 use crate::connection::{CallError, Connection, Inclusion};
-use crate::vault::{Scope, Vault, VaultError};
+use crate::vault::{Scope, Signing, Vault, VaultError};
 use crate::{Entropy, sealing};
 
 /// Why a party's step did not succeed.
@@ -55,10 +55,12 @@ pub struct Session<'a, E> {
     key: &'a SigningKey,
     vault: &'a Vault,
     entropy: E,
+    /// Two sessions at once could sign two statements with one number.
+    _signing: Signing,
 }
 
 impl<'a, E: Entropy> Session<'a, E> {
-    /// Connects, verifies the newest head against the last one trusted, and sends again what an
+    /// Takes the right to sign, connects, verifies the newest head against the last one trusted, and sends again what an
     /// earlier session signed without getting an answer.
     pub async fn open(
         server: impl Into<Address>,
@@ -67,9 +69,10 @@ impl<'a, E: Entropy> Session<'a, E> {
         vault: &'a Vault,
         entropy: E,
     ) -> Result<Self, SessionError> {
+        let signing = vault.sign_alone()?;
         let trusted = vault.trusted_checkpoint(log.name())?;
         let connection = Connection::open(server, log, trusted.as_deref()).await?;
-        let mut session = Self { connection, key, vault, entropy };
+        let mut session = Self { connection, key, vault, entropy, _signing: signing };
         session.keep_trusted()?;
         session.settle().await?;
         Ok(session)

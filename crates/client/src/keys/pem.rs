@@ -136,13 +136,13 @@ fn no_pem(bytes: &[u8], text: &str) -> String {
     if VerifierKey::parse(text.trim_end()).is_ok() {
         return "is a public key; name the private .key file beside it".to_owned();
     }
+    if BEGIN.as_bytes().starts_with(&bytes[..bytes.len().min(BEGIN.len())]) {
+        return "is cut short: its writing was interrupted; restore it from your backup".to_owned();
+    }
     if bytes.len() == 32 {
         return "holds 32 raw bytes, as the key file of a vault does; name the signing key, \
                 NAME.key"
             .to_owned();
-    }
-    if BEGIN.as_bytes().starts_with(&bytes[..bytes.len().min(BEGIN.len())]) {
-        return "is cut short: its writing was interrupted; restore it from your backup".to_owned();
     }
     "is not an Ed25519 private key in PKCS#8 PEM; see: countersign keygen --help".to_owned()
 }

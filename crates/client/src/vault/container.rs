@@ -94,10 +94,13 @@ pub enum ContainerError {
     #[error("is cut short; restore it from your backup")]
     Short,
     /// Not a container.
-    #[error("is not a vault file, or was cut short")]
+    #[error("is not a vault file, or was changed; restore it from your backup")]
     Malformed,
     /// The header asks for more work than is reasonable.
-    #[error("asks for {what} = {value}, more than the limit of {limit}")]
+    #[error(
+        "asks for {what} = {value}, more than the limit of {limit}, which no vault of yours does; \
+         restore it from your backup"
+    )]
     TooCostly {
         /// The parameter.
         what: &'static str,
@@ -107,7 +110,10 @@ pub enum ContainerError {
         limit: u32,
     },
     /// A key file was given for a passphrase's container, or the other way round.
-    #[error("was sealed with a {needed}, not with a {given}")]
+    #[error(
+        "was sealed with a {needed}, not with a {given}: it comes from another vault, or was \
+         changed; restore it from your backup"
+    )]
     OtherKind {
         /// What it takes.
         needed: &'static str,
@@ -115,8 +121,20 @@ pub enum ContainerError {
         given: &'static str,
     },
     /// Wrong key, or the bytes were changed.
-    #[error("does not open: wrong passphrase or key file, or the file was changed")]
+    #[error(
+        "does not open: wrong passphrase or key file, or the file was changed; try again, or \
+         restore it from your backup"
+    )]
     Refused,
+    /// The machine does not give as much memory as the header asks for.
+    #[error(
+        "takes {mib} MiB of memory for its passphrase, which this machine does not give; end \
+         other programs, or use another machine"
+    )]
+    NoMemory {
+        /// How much.
+        mib: u32,
+    },
     /// The bytes were changed: the same key has opened another file.
     #[error("was changed or cut short after it was written; restore it from your backup")]
     Changed,
@@ -218,12 +236,14 @@ impl Keyring {
     }
 
     /// Seals `plain` under the vault's salt.
-    pub(super) fn seal(&self, plain: &[u8], entropy: &mut impl Entropy) -> Vec<u8> {
+    pub(super) fn seal(
+        &self,
+        plain: &[u8],
+        entropy: &mut impl Entropy,
+    ) -> Result<Vec<u8>, ContainerError> {
         let own = self.state().own;
         let header = own.unwrap_or_else(|| Header::fresh(self.key.kind(), entropy));
-        let key = self
-            .derive(&header)
-            .expect("these costs are within Argon2's limits, or were used before");
+        let key = self.derive(&header)?;
         self.prove(header);
         let nonce: [u8; NONCE] = entropy.bytes();
         let mut out = header.to_bytes();
@@ -233,7 +253,7 @@ impl Keyring {
             .expect("a plain text in memory is shorter than the cipher's 256 GiB");
         out.extend_from_slice(&nonce);
         out.extend_from_slice(&sealed);
-        out
+        Ok(out)
     }
 
     /// Opens what [`seal`](Self::seal) made.
@@ -244,7 +264,7 @@ impl Keyring {
             let (needed, given) = (header.kind.name(), given.name());
             return Err(ContainerError::OtherKind { needed, given });
         }
-        let key = self.derive(&header).ok_or(ContainerError::Malformed)?;
+        let key = self.derive(&header)?;
         let (aad, rest) = bytes.split_at(HEADER);
         let (nonce, sealed) = rest.split_at(NONCE);
         let nonce: [u8; NONCE] = nonce.try_into().expect("24 bytes were cut out");
@@ -259,12 +279,12 @@ impl Keyring {
 
     /// The cipher key of a header, derived at the first call. The lock is not held meanwhile: two
     /// threads at worst do the same work.
-    fn derive(&self, header: &Header) -> Option<CipherKey> {
+    fn derive(&self, header: &Header) -> Result<CipherKey, ContainerError> {
         if let Some(key) = self.state().keys.get(header) {
-            return Some(key.clone());
+            return Ok(key.clone());
         }
         let bytes = derive(&self.key, header)?;
-        Some(self.state().keys.entry(*header).or_insert(CipherKey { bytes, proven: false }).clone())
+        Ok(self.state().keys.entry(*header).or_insert(CipherKey { bytes, proven: false }).clone())
     }
 
     fn prove(&self, header: Header) {
@@ -287,15 +307,19 @@ impl std::fmt::Debug for Keyring {
     }
 }
 
-fn derive(key: &VaultKey, header: &Header) -> Option<Zeroizing<[u8; 32]>> {
+fn derive(key: &VaultKey, header: &Header) -> Result<Zeroizing<[u8; 32]>, ContainerError> {
     let mut out = Zeroizing::new([0; 32]);
     match key {
         VaultKey::Passphrase(passphrase) => {
             let [memory, passes, lanes] = header.costs;
-            let params = Params::new(memory, passes, lanes, Some(32)).ok()?;
+            let malformed = |_| ContainerError::Malformed;
+            let params = Params::new(memory, passes, lanes, Some(32)).map_err(malformed)?;
             Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
                 .hash_password_into(passphrase.as_bytes(), &header.salt, &mut *out)
-                .ok()?;
+                .map_err(|e| match e {
+                    argon2::Error::OutOfMemory => ContainerError::NoMemory { mib: memory >> 10 },
+                    _ => ContainerError::Malformed,
+                })?;
         }
         VaultKey::File(secret) => {
             let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&**secret)
@@ -305,7 +329,7 @@ fn derive(key: &VaultKey, header: &Header) -> Option<Zeroizing<[u8; 32]>> {
             out.copy_from_slice(&mac.finalize().into_bytes());
         }
     }
-    Some(out)
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -317,12 +341,13 @@ mod tests {
     fn one_passphrase_is_derived_once_for_any_number_of_files() {
         let key = || VaultKey::Passphrase(Zeroizing::new("a long passphrase".to_owned()));
         let ring = Keyring::new(key());
-        let files: Vec<_> = (0..50).map(|i| ring.seal(&[i; 9], &mut SystemEntropy)).collect();
+        let files: Vec<_> =
+            (0..50).map(|i| ring.seal(&[i; 9], &mut SystemEntropy).unwrap()).collect();
         let other = Keyring::new(key());
         for (i, file) in (0..).zip(&files) {
             assert_eq!(**other.open(file).unwrap(), [i; 9]);
         }
-        let again = other.seal(b"new", &mut SystemEntropy);
+        let again = other.seal(b"new", &mut SystemEntropy).unwrap();
         assert_eq!(again[..HEADER], files[0][..HEADER]);
         assert_eq!((ring.state().keys.len(), other.state().keys.len()), (1, 1));
         let nonces: std::collections::BTreeSet<_> =
@@ -334,17 +359,17 @@ mod tests {
     fn file_with_another_salt_opens_and_keeps_the_vaults_own() {
         let secret = || VaultKey::File(Zeroizing::new([7; 32]));
         let (first, second) = (Keyring::new(secret()), Keyring::new(secret()));
-        let mine = first.seal(b"mine", &mut SystemEntropy);
-        let foreign = second.seal(b"foreign", &mut SystemEntropy);
+        let mine = first.seal(b"mine", &mut SystemEntropy).unwrap();
+        let foreign = second.seal(b"foreign", &mut SystemEntropy).unwrap();
         assert_ne!(mine[..HEADER], foreign[..HEADER]);
         assert_eq!(**first.open(&foreign).unwrap(), *b"foreign");
-        assert_eq!(first.seal(b"next", &mut SystemEntropy)[..HEADER], mine[..HEADER]);
+        assert_eq!(first.seal(b"next", &mut SystemEntropy).unwrap()[..HEADER], mine[..HEADER]);
     }
 
     #[test]
     fn what_a_proven_key_does_not_open_was_changed() {
         let ring = Keyring::new(VaultKey::File(Zeroizing::new([7; 32])));
-        let mut file = ring.seal(b"some text", &mut SystemEntropy);
+        let mut file = ring.seal(b"some text", &mut SystemEntropy).unwrap();
         file.pop();
         assert_eq!(ring.open(&file), Err(ContainerError::Changed));
         let wrong = Keyring::new(VaultKey::File(Zeroizing::new([8; 32])));
@@ -355,7 +380,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_and_every_cut_is_refused() {
         let ring = Keyring::new(VaultKey::File(Zeroizing::new([7; 32])));
-        let file = ring.seal(b"some text", &mut SystemEntropy);
+        let file = ring.seal(b"some text", &mut SystemEntropy).unwrap();
         for bit in 0..8 * file.len() {
             let mut flipped = file.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);

@@ -116,6 +116,39 @@ impl Scope {
     }
 }
 
+/// What is left of a record that was shredded: its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shredded {
+    /// The attestation's id, if it was known.
+    pub record: Option<Hash>,
+    /// The intent that announced the run.
+    pub intent: Hash,
+}
+
+impl Shredded {
+    const FORMAT: &str = "countersign/vault-shredded/v1";
+
+    pub(super) fn to_text(self) -> String {
+        json::object([
+            ("format", Self::FORMAT.into()),
+            ("record", hex_or_empty(self.record).into()),
+            ("intent", self.intent.to_string().into()),
+        ])
+        .to_text()
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
+        let value = json::parse(bytes, Rules::SIGNED)?;
+        let mut fields = document(&value, Self::FORMAT)?;
+        let shredded = Self {
+            record: hash_or_empty(&fields.required("record")?)?,
+            intent: Hash::new(fields.required("intent")?.hex()?),
+        };
+        fields.finish()?;
+        Ok(shredded)
+    }
+}
+
 /// The values of one item, by field name, as they were committed (with their 00 or 01).
 pub type VaultItem = Vec<(String, Vec<u8>)>;
 

@@ -5,6 +5,7 @@
 //!   party.vault              sealing key, and the recovery key's public half
 //!   scopes/<origin-and-exchange>.vault    the last number used, and a payload not yet answered
 //!   records/<intent>.vault   what opens one record
+//!   records/<intent>.shredded    says that a record was here and was destroyed
 //!   trust/<origin>.checkpoint             the newest head verified (signed, no secret)
 //! ```
 //!
@@ -12,10 +13,13 @@
 //! shreds that record.
 //!
 //! Whoever has a vault open holds a shared lock on its folder; changing its key takes it alone.
+//! Whoever signs holds the folder `scopes` alone: two that sign at once could use one number
+//! twice, which is evidence against the party.
 
 mod container;
 mod documents;
 mod rekey;
+mod shred;
 mod transfer;
 
 use std::fs::{self, File, TryLockError};
@@ -24,11 +28,12 @@ use std::path::{Path, PathBuf};
 use tlog::{Hash, KeyName};
 
 pub use container::{ContainerError, VaultKey, VaultKind};
-pub use documents::{DocumentError, Party, Scope, VaultItem, VaultRecord};
+pub use documents::{DocumentError, Party, Scope, Shredded, VaultItem, VaultRecord};
+pub use rekey::Rekeyed;
 pub use transfer::Imported;
 
 use crate::Entropy;
-use crate::files::{self, Access, FileError};
+use crate::files::{self, Access, FileError, parent_of};
 use container::Keyring;
 
 /// 1 GiB: the values of the largest evaluation that is kept by value.
@@ -36,6 +41,9 @@ const MAX_FILE: u64 = 1 << 30;
 
 /// The folders in a vault.
 const PARTS: [&str; 3] = ["scopes", "records", "trust"];
+
+/// Endings of the files that are sealed.
+const SEALED: [&str; 2] = ["vault", "shredded"];
 
 /// The parsers behind the files, without files: for fuzzing, and no promise.
 #[doc(hidden)]
@@ -46,7 +54,7 @@ pub mod parsers {
     use zeroize::Zeroizing;
 
     pub fn seal(plain: &[u8], key: &VaultKey, entropy: &mut impl Entropy) -> Vec<u8> {
-        Keyring::new(key.clone()).seal(plain, entropy)
+        Keyring::new(key.clone()).seal(plain, entropy).expect("a small vault needs 64 MiB")
     }
 
     pub fn open(bytes: &[u8], key: &VaultKey) -> Result<Zeroizing<Vec<u8>>, ContainerError> {
@@ -82,7 +90,8 @@ pub enum VaultError {
         cause: ContainerError,
     },
     /// A file opens, but doesn't hold what it should.
-    #[error("{path}: {cause}", path = path.display())]
+    #[error("{path}: opens, but is no document of this kind: {cause}; restore it from your backup",
+        path = path.display())]
     Document {
         /// Which file.
         path: PathBuf,
@@ -112,6 +121,12 @@ pub struct Vault {
     _lock: Option<File>,
 }
 
+/// While it is held, nobody else signs with the same vault.
+#[derive(Debug)]
+pub struct Signing {
+    _lock: Option<File>,
+}
+
 impl Vault {
     /// Makes a new vault; its folder must not exist.
     pub fn create(
@@ -120,7 +135,8 @@ impl Vault {
         party: &Party,
         entropy: &mut impl Entropy,
     ) -> Result<Self, VaultError> {
-        if folder.exists() {
+        let folder = &tidy(folder);
+        if files::is_there(folder)? {
             return Err(FileError::new(folder, "exists already and is not overwritten").into());
         }
         for part in PARTS {
@@ -130,11 +146,13 @@ impl Vault {
         let lock = lock(folder, File::try_lock_shared)?;
         let vault = Self { folder: folder.to_owned(), keys: Keyring::new(key), _lock: lock };
         vault.write(&vault.folder.join("party.vault"), party.to_text().as_bytes(), entropy)?;
+        files::sync_folder(parent_of(folder))?;
         Ok(vault)
     }
 
     /// Opens a vault and checks that the key fits it, and that nobody else may look into it.
     pub fn open(folder: &Path, key: VaultKey) -> Result<Self, VaultError> {
+        let folder = &tidy(folder);
         check_there(folder)?;
         let lock = lock(folder, File::try_lock_shared)?;
         let vault = Self { folder: folder.to_owned(), keys: Keyring::new(key), _lock: lock };
@@ -146,7 +164,7 @@ impl Vault {
     pub fn kind(folder: &Path) -> Result<VaultKind, VaultError> {
         check_there(folder)?;
         let path = folder.join("party.vault");
-        let sealed = files::read_private(&path, MAX_FILE)?;
+        let sealed = files::read_own(&path, MAX_FILE)?;
         container::kind(&sealed).map_err(|cause| VaultError::Container { path, cause })
     }
 
@@ -161,10 +179,19 @@ impl Vault {
         self.read(&path, Party::parse)
     }
 
+    /// The right to sign, which one command at a time has; given back when dropped.
+    pub fn sign_alone(&self) -> Result<Signing, VaultError> {
+        let lock = lock(&self.folder.join("scopes"), File::try_lock).map_err(|e| match e {
+            VaultError::Busy { .. } => VaultError::Busy { path: self.folder.clone() },
+            other => other,
+        })?;
+        Ok(Signing { _lock: lock })
+    }
+
     /// The scope of standalone statements (`exchange` all zeros) or of one exchange.
     pub fn scope(&self, origin: &KeyName, exchange: &Hash) -> Result<Option<Scope>, VaultError> {
         let path = self.scope_path(origin, exchange);
-        if !path.exists() {
+        if !files::is_there(&path)? {
             return Ok(None);
         }
         self.read(&path, Scope::parse).map(Some)
@@ -229,24 +256,13 @@ impl Vault {
         Ok(found)
     }
 
-    /// Removes what opens a record, for good: its file in this vault is overwritten and deleted.
-    /// Copies of it elsewhere, and what disk or file system keep of old contents, are beyond reach.
-    pub fn shred(&self, file: &Path, entropy: &mut impl Entropy) -> Result<(), VaultError> {
-        for path in [files::with_ending(file, ".tmp"), file.to_owned()] {
-            if path.exists() {
-                files::shred(&path, entropy)?;
-            }
-        }
-        Ok(())
-    }
-
     /// The newest checkpoint of this log that was verified, byte for byte.
     pub fn trusted_checkpoint(&self, origin: &KeyName) -> Result<Option<Vec<u8>>, VaultError> {
         let path = self.trust_path(origin);
-        if !path.exists() {
+        if !files::is_there(&path)? {
             return Ok(None);
         }
-        Ok(Some(files::read(&path, MAX_FILE)?))
+        Ok(Some(files::read_own(&path, MAX_FILE)?))
     }
 
     /// Durable on return. The caller has verified it, and its consistency with the last one.
@@ -273,7 +289,7 @@ impl Vault {
         path: &Path,
         parse: impl FnOnce(&[u8]) -> Result<T, DocumentError>,
     ) -> Result<T, VaultError> {
-        let sealed = files::read_private(path, MAX_FILE)?;
+        let sealed = files::read_own(path, MAX_FILE)?;
         let plain = self
             .keys
             .open(&sealed)
@@ -287,9 +303,17 @@ impl Vault {
         plain: &[u8],
         entropy: &mut impl Entropy,
     ) -> Result<(), VaultError> {
-        let sealed = self.keys.seal(plain, entropy);
+        let sealed = self
+            .keys
+            .seal(plain, entropy)
+            .map_err(|cause| VaultError::Container { path: path.to_owned(), cause })?;
         Ok(files::write(path, &sealed, Access::Private)?)
     }
+}
+
+/// Without the slash that completion leaves at the end, so that names can be made from it.
+fn tidy(folder: &Path) -> PathBuf {
+    folder.components().collect()
 }
 
 /// The folder is a vault that nobody else may look into.

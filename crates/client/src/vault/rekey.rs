@@ -5,23 +5,35 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::container::Keyring;
-use super::{MAX_FILE, Vault, VaultError, VaultKey, list, lock, make_private_folder};
+use super::{MAX_FILE, SEALED, Vault, VaultError, VaultKey, list, lock, make_private_folder};
 use crate::Entropy;
 use crate::files::{self, Access, FileError, parent_of, with_ending};
 
 /// The new vault until it takes the place of the old one; then, until it is gone, the old one.
-const NEW: &str = ".new";
+const NEW: &str = ".rekeying";
 /// Where the old one waits if the system can't exchange two folders in one step.
-const OLD: &str = ".old";
+const OLD: &str = ".rekeyed";
+
+/// A vault under its new key.
+#[derive(Debug)]
+pub struct Rekeyed {
+    /// The vault.
+    pub vault: Vault,
+    /// Why the old one, which still opens with the old key, could not be removed.
+    pub left: Option<FileError>,
+}
 
 impl Vault {
     /// Seals the vault under another key, and gives the old files up. Fails without any change if
-    /// another command has the vault open, or if a file doesn't open.
-    pub fn rekey(self, key: VaultKey, entropy: &mut impl Entropy) -> Result<Self, VaultError> {
-        let Self { folder, keys, _lock: shared } = self;
+    /// another command has the vault open, or if a file doesn't open. After any other error the
+    /// vault opens with one of the two keys.
+    pub fn rekey(self, key: VaultKey, entropy: &mut impl Entropy) -> Result<Rekeyed, VaultError> {
+        let Self { folder: named, keys, _lock: shared } = self;
+        // Where a link leads to is where the new vault must be.
+        let folder = fs::canonicalize(&named).map_err(|e| FileError::new(&named, e))?;
         drop(shared);
         let alone = lock(&folder, File::try_lock)?;
-        let (staging, parent) = (with_ending(&folder, NEW), parent_of(&folder));
+        let staging = with_ending(&folder, NEW);
         remove(&staging, entropy)?;
         let new_keys = Keyring::new(key);
         let copy = Copy { keys: &keys, new_keys: &new_keys };
@@ -32,19 +44,18 @@ impl Vault {
         }
         let lock = lock(&staging, File::try_lock_shared)?;
         let old = exchange(&staging, &folder).map_err(|e| FileError::new(&folder, e))?;
-        File::open(parent)
-            .and_then(|parent| parent.sync_all())
-            .map_err(|e| FileError::new(parent, e))?;
-        remove(&old, entropy)?;
+        files::sync_folder(parent_of(&folder))?;
+        let left = remove(&old, entropy).err();
         drop(alone);
-        Ok(Self { folder, keys: new_keys, _lock: lock })
+        Ok(Rekeyed { vault: Self { folder: named, keys: new_keys, _lock: lock }, left })
     }
 }
 
 /// What an interrupted change of the key left beside the vault.
 pub(super) fn leftovers(folder: &Path) -> Vec<PathBuf> {
+    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
     [OLD, NEW]
-        .map(|ending| with_ending(folder, ending))
+        .map(|ending| with_ending(&folder, ending))
         .into_iter()
         .filter(|p| p.exists())
         .collect()
@@ -56,7 +67,8 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    /// Everything but leftovers: what is no vault file is copied as it is.
+    /// Everything but leftovers: what is no vault file is copied as it is. Durable on return, but
+    /// for the name of `to` itself.
     fn folder(&self, from: &Path, to: &Path, entropy: &mut impl Entropy) -> Result<(), VaultError> {
         make_private_folder(to).map_err(|e| FileError::new(to, e))?;
         let mut paths = list(from)?;
@@ -66,20 +78,19 @@ impl Copy<'_> {
             let Some(name) = path.file_name() else { continue };
             let target = to.join(name);
             let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+            files::refuse_link(&path)?;
             if path.is_dir() {
                 self.folder(&path, &target, entropy)?;
-            } else if ending == "vault" {
-                let sealed = files::read_private(&path, MAX_FILE)?;
-                let plain = self
-                    .keys
-                    .open(&sealed)
-                    .map_err(|cause| VaultError::Container { path: path.clone(), cause })?;
-                files::write(&target, &self.new_keys.seal(&plain, entropy), Access::Private)?;
+            } else if SEALED.contains(&ending) {
+                let wrong = |cause| VaultError::Container { path: path.clone(), cause };
+                let plain = self.keys.open(&files::read_own(&path, MAX_FILE)?).map_err(wrong)?;
+                let sealed = self.new_keys.seal(&plain, entropy).map_err(wrong)?;
+                files::write(&target, &sealed, Access::Private)?;
             } else if ending != "tmp" {
                 files::write(&target, &files::read(&path, MAX_FILE)?, Access::Private)?;
             }
         }
-        Ok(())
+        Ok(files::sync_folder(to)?)
     }
 }
 
@@ -104,11 +115,12 @@ fn exchange(new: &Path, old: &Path) -> std::io::Result<PathBuf> {
 
 /// Overwrites and removes a folder of ours, if it is there.
 fn remove(folder: &Path, entropy: &mut impl Entropy) -> Result<(), FileError> {
-    if !folder.exists() {
+    if !files::is_there(folder)? {
         return Ok(());
     }
+    files::refuse_link(folder)?;
     for path in list(folder)? {
-        if path.is_dir() {
+        if path.is_dir() && !path.is_symlink() {
             remove(&path, entropy)?;
         } else {
             files::shred(&path, entropy)?;

@@ -4,7 +4,7 @@
 use tlog::Hash;
 
 use super::container::Keyring;
-use super::{MAX_FILE, Vault, VaultError, VaultKey, VaultRecord};
+use super::{ContainerError, MAX_FILE, Vault, VaultError, VaultKey, VaultRecord};
 use crate::Entropy;
 use crate::files;
 use std::path::Path;
@@ -20,7 +20,11 @@ pub enum Imported {
 
 impl Vault {
     /// The record as a file for another vault of the same party.
-    pub fn export(record: &VaultRecord, key: VaultKey, entropy: &mut impl Entropy) -> Vec<u8> {
+    pub fn export(
+        record: &VaultRecord,
+        key: VaultKey,
+        entropy: &mut impl Entropy,
+    ) -> Result<Vec<u8>, ContainerError> {
         Keyring::new(key).seal(record.to_text().as_bytes(), entropy)
     }
 
@@ -47,7 +51,7 @@ impl Vault {
             return Err(VaultError::Unfit { problem });
         }
         let path = self.record_path(&record.intent);
-        if path.exists() {
+        if files::is_there(&path)? {
             if self.read_record(&path)?.to_text() == record.to_text() {
                 return Ok(Imported::Known);
             }
