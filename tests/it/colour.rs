@@ -26,7 +26,8 @@ fn piped(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> Out
 /// The same on a terminal; both outputs come back as one text.
 fn on_terminal(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> Option<String> {
     let version = Command::new("script").arg("--version").output();
-    let util_linux = version.is_ok_and(|v| String::from_utf8_lossy(&v.stdout).contains("util-linux"));
+    let util_linux =
+        version.is_ok_and(|v| String::from_utf8_lossy(&v.stdout).contains("util-linux"));
     if !util_linux {
         eprintln!("skipped: a terminal needs `script` of util-linux");
         return None;
@@ -115,7 +116,8 @@ fn a_terminal_has_no_colour_for_those_who_want_none() {
         assert!(colours.is_empty(), "{arguments:?} {environment:?}: {colours:?}\n{said}");
     }
     // An empty NO_COLOR is none: https://no-color.org.
-    let said = on_terminal(&world, &["import", "good.eval"], &[("NO_COLOR", "")]).unwrap_or_default();
+    let said =
+        on_terminal(&world, &["import", "good.eval"], &[("NO_COLOR", "")]).unwrap_or_default();
     assert!(said.is_empty() || said.contains(GREEN), "{said}");
 }
 

@@ -1,7 +1,8 @@
 //! What the program says of itself: `--help` of every command as golden files, examples that use
-//! flags which exist, completions, manual pages, and the pages in `docs/` that list commands.
+//! flags which exist, completions, manual pages, and `docs/cli.md`, which lists the commands.
 //!
-//! After a wanted change of words: `BLESS=1 cargo test --test it help` and look at the diff.
+//! Commands are found by asking the program, so a new one needs nothing here. After a wanted change
+//! of words, or with a new command: `BLESS=1 cargo test --test it help`, and look at the diff.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -70,10 +71,21 @@ fn repository(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
+/// Whether files are to be written as the program now has them.
+fn blessed() -> bool {
+    std::env::var_os("BLESS").is_some_and(|value| value == "1")
+}
+
+const REMEDY: &str = "if this is wanted, run: BLESS=1 cargo test --test it help, and look at the \
+                      diff before you commit it";
+
 #[test]
 fn every_help_is_as_in_its_golden_file() {
     let folder = repository("tests/it/golden");
-    let bless = std::env::var_os("BLESS").is_some_and(|value| value == "1");
+    let bless = blessed();
+    if bless {
+        fs::create_dir_all(&folder).unwrap();
+    }
     let mut expected = BTreeSet::new();
     let mut differing = Vec::new();
     for (words, help) in commands() {
@@ -96,11 +108,7 @@ fn every_help_is_as_in_its_golden_file() {
             }
         }
     }
-    assert!(
-        differing.is_empty(),
-        "if this is wanted: BLESS=1 cargo test --test it help, and look at the diff\n{}",
-        differing.join("\n")
-    );
+    assert!(differing.is_empty(), "tests/it/golden differs; {REMEDY}\n{}", differing.join("\n"));
 }
 
 /// The commands in the examples of a help text, each as its words.
@@ -125,8 +133,11 @@ fn examples_use_commands_and_flags_that_exist() {
     let all = commands();
     for (words, help) in &all {
         for example in examples(help) {
-            let typed: Vec<String> =
-                example.iter().take_while(|word| !["|", ">"].contains(&word.as_str())).cloned().collect();
+            let typed: Vec<String> = example
+                .iter()
+                .take_while(|word| !["|", ">"].contains(&word.as_str()))
+                .cloned()
+                .collect();
             let (command, its_help) = all
                 .iter()
                 .filter(|(known, _)| typed.starts_with(known))
@@ -140,7 +151,8 @@ fn examples_use_commands_and_flags_that_exist() {
             );
             for flag in typed.iter().filter(|word| word.starts_with("--")) {
                 let flag = flag.split('=').next().unwrap();
-                let known = its_help.split_whitespace().any(|word| word.trim_end_matches(',') == flag);
+                let known =
+                    its_help.split_whitespace().any(|word| word.trim_end_matches(',') == flag);
                 assert!(
                     known,
                     "countersign {}: an example has {flag}, which countersign {} does not take",
@@ -171,6 +183,56 @@ fn completions_of_every_shell_name_every_command() {
     }
 }
 
+/// Runs a checker over a file; `None` where the checker isn't installed.
+fn checked(program: &str, arguments: &[&str], file: &Path) -> Option<Outcome> {
+    if Command::new(program).arg("--version").output().is_err() {
+        eprintln!("skipped: {program} is not installed");
+        return None;
+    }
+    let mut command = Command::new(program);
+    command.args(arguments).arg(file);
+    Some(finish(command))
+}
+
+#[test]
+fn completions_are_what_their_shells_understand() {
+    let world = World::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let outcome = run(&["completions".to_owned(), shell.to_owned()]);
+        outcome.exits(0);
+        assert!(outcome.stdout.len() > 5_000, "{shell}: {outcome}");
+        world.write(shell, &outcome.stdout);
+        if let Some(checked) = checked(shell, &["-n"], &world.path(shell)) {
+            checked.exits(0);
+            assert!(checked.stderr.is_empty(), "{checked}");
+        }
+    }
+    // What bash completes once it has read the script, without a terminal.
+    let script = "source ./bash; COMP_WORDS=(countersign vault sh); COMP_CWORD=2; \
+                  _countersign countersign sh vault; echo \"${COMPREPLY[*]}\"";
+    let mut command = Command::new("bash");
+    command.args(["--norc", "-c", script]).current_dir(world.path(""));
+    let outcome = finish(command);
+    assert_eq!(outcome.stdout.trim(), "show shred", "{outcome}");
+}
+
+#[test]
+fn manual_pages_are_rendered_without_a_warning() {
+    let world = World::new();
+    world.run_plain(["man", "--out", "pages"]).exits(0);
+    for page in crate::support::files(&world.path("pages")) {
+        let groff = checked("groff", &["-man", "-ww", "-Tutf8", "-P-cbou"], &page);
+        if let Some(groff) = groff {
+            groff.exits(0);
+            assert!(groff.stderr.is_empty(), "{groff}");
+            assert!(groff.stdout.contains("EXAMPLES"), "{groff}");
+        }
+        if let Some(mandoc) = checked("mandoc", &["-T", "lint", "-W", "warning"], &page) {
+            mandoc.exits(0);
+        }
+    }
+}
+
 #[test]
 fn every_command_has_a_manual_page_with_examples_and_all_its_flags() {
     let world = World::new();
@@ -187,7 +249,8 @@ fn every_command_has_a_manual_page_with_examples_and_all_its_flags() {
         for heading in [".SH NAME", ".SH SYNOPSIS", ".SH EXAMPLES", ".SH \"EXIT STATUS\""] {
             assert!(plain.contains(heading), "{name} has no {heading}:\n{page}");
         }
-        let options = help.split("\nOptions:\n").nth(1).unwrap().split("\n\nExample").next().unwrap();
+        let options =
+            help.split("\nOptions:\n").nth(1).unwrap().split("\n\nExample").next().unwrap();
         for flag in options.split_whitespace().filter(|word| word.starts_with("--")) {
             assert!(plain.contains(flag.trim_end_matches(',')), "{name} lacks {flag}");
         }
@@ -195,16 +258,39 @@ fn every_command_has_a_manual_page_with_examples_and_all_its_flags() {
     assert!(pages.is_empty(), "pages of no command: {pages:?}");
     let printed = run(&["man".to_owned()]);
     printed.exits(0);
-    assert_eq!(printed.stdout.trim_end(), String::from_utf8(world.read("pages/man1/countersign.1")).unwrap().trim_end());
+    assert_eq!(
+        printed.stdout.trim_end(),
+        String::from_utf8(world.read("pages/man1/countersign.1")).unwrap().trim_end()
+    );
+}
+
+/// `docs/cli.md`: every command in one line.
+fn command_page() -> String {
+    let mut page = "# Commands\n\nMade from what each command says of itself by `BLESS=1 cargo test \
+                    --test it help`.\n`countersign COMMAND --help` has all flags and an example; \
+                    `countersign man` has the same as manual pages.\nEach takes `--json` \
+                    ([json.md](json.md)) and `--color auto|always|never`. Exit codes: 0 good, 1 the \
+                    verdict is bad,\n2 usage or environment.\n\n| command | what it does |\n|---|---|\n"
+        .to_owned();
+    for (words, help) in commands() {
+        if section(&help, "Commands:").is_empty() {
+            let about = help.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+            let about = about.trim_end_matches('.');
+            page.push_str(&format!("| `{}` | {about} |\n", words.join(" ")));
+        }
+    }
+    page
 }
 
 #[test]
-fn the_command_page_has_a_section_for_every_command() {
-    let page = fs::read_to_string(repository("docs/cli.md")).unwrap();
-    let sections: BTreeSet<&str> = page.lines().filter_map(|l| l.strip_prefix("## countersign ")).collect();
-    let known: BTreeSet<String> = leaves().into_iter().map(|words| words.join(" ")).collect();
-    let known: BTreeSet<&str> = known.iter().map(String::as_str).collect();
-    assert_eq!(sections, known, "docs/cli.md (left) and the program (right) differ");
+fn the_command_page_lists_every_command() {
+    let path = repository("docs/cli.md");
+    let page = command_page();
+    if blessed() {
+        fs::write(&path, &page).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == page, "docs/cli.md differs; {REMEDY}\n--- docs/cli.md, now:\n{page}");
 }
 
 #[test]

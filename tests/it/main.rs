@@ -7,11 +7,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod colour;
 mod config;
 mod crash;
 mod demo;
 mod health;
+mod help;
 mod http;
+mod keys;
 mod limits;
 mod logs;
 mod metrics;
@@ -20,10 +23,12 @@ mod parties;
 mod pki;
 mod quotas;
 mod refusals;
+mod schema;
 mod service;
 mod shutdown;
 mod sizes;
 mod support;
 mod tls;
+mod vault;
 mod witness;
 mod witness_kills;

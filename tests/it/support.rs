@@ -76,6 +76,16 @@ impl World {
         finish(command)
     }
 
+    /// What [`run`](Self::run) would run, to be changed and given to [`finish`].
+    pub(crate) fn command<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = binary(self.folder.path());
+        command.arg("--json").args(arguments);
+        command
+    }
+
     /// Makes a party's keys; returns the name of its key file.
     pub(crate) fn keygen(&self, stem: &str) -> String {
         self.run(["keygen", &format!("{stem}.example"), "--out", stem]).good();
@@ -207,6 +217,12 @@ pub(crate) fn finish(mut command: Command) -> Outcome {
     let Some(status) = status else {
         panic!("{line}\nno end after {DEADLINE:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
     };
+    let arguments: Vec<&OsStr> = command.get_args().collect();
+    if command.get_program() == env!("CARGO_BIN_EXE_countersign")
+        && let Err(problem) = crate::schema::check(&arguments, &stdout, status.code())
+    {
+        panic!("{}: {problem}", Outcome { line, status, stdout, stderr });
+    }
     Outcome { line, status, stdout, stderr }
 }
 
@@ -272,6 +288,10 @@ impl Process {
         let Ok(said) = json::parse(first.trim_end().as_bytes(), Rules::LOG) else {
             return Err(failed(&mut child, &first));
         };
+        let arguments: Vec<&OsStr> = command.get_args().collect();
+        if let Err(problem) = crate::schema::check(&arguments, &first, Some(0)) {
+            return Err(format!("{}{problem}", failed(&mut child, &first)));
+        }
         Ok(Self { child, stderr: stderr.to_owned(), said, _stdout: stdout })
     }
 

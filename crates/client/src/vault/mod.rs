@@ -135,7 +135,6 @@ impl Vault {
         party: &Party,
         entropy: &mut impl Entropy,
     ) -> Result<Self, VaultError> {
-        let folder = &tidy(folder);
         if files::is_there(folder)? {
             return Err(FileError::new(folder, "exists already and is not overwritten").into());
         }
@@ -152,7 +151,6 @@ impl Vault {
 
     /// Opens a vault and checks that the key fits it, and that nobody else may look into it.
     pub fn open(folder: &Path, key: VaultKey) -> Result<Self, VaultError> {
-        let folder = &tidy(folder);
         check_there(folder)?;
         let lock = lock(folder, File::try_lock_shared)?;
         let vault = Self { folder: folder.to_owned(), keys: Keyring::new(key), _lock: lock };
@@ -309,11 +307,6 @@ impl Vault {
             .map_err(|cause| VaultError::Container { path: path.to_owned(), cause })?;
         Ok(files::write(path, &sealed, Access::Private)?)
     }
-}
-
-/// Without the slash that completion leaves at the end, so that names can be made from it.
-fn tidy(folder: &Path) -> PathBuf {
-    folder.components().collect()
 }
 
 /// The folder is a vault that nobody else may look into.
