@@ -194,7 +194,8 @@ fn headers_beyond_the_limit_are_refused_before_anyone_acts_on_them() {
         let mut stream = Server::connect(&server.http);
         let long = "x".repeat(length);
         write!(stream, "GET /healthz HTTP/1.1\r\nHost: h\r\nX-Long: {long}\r\n").unwrap();
-        write!(stream, "Connection: close\r\n\r\n").unwrap();
+        // A server that has seen enough may have hung up by now.
+        let _ = write!(stream, "Connection: close\r\n\r\n");
         let mut line = [0; 12];
         stream.read_exact(&mut line).unwrap();
         assert_eq!(line, format!("HTTP/1.1 {status}").as_bytes());
