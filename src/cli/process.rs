@@ -31,7 +31,7 @@ pub(super) fn tls(section: &TlsSection) -> Result<Option<Tls>, Failure> {
     let optional =
         |path: &Option<PathBuf>| path.as_ref().map(|path| files::read(path, MAX_PEM)).transpose();
     let chain = files::read(certificate, MAX_PEM)?;
-    let secret = Zeroizing::new(files::read_private(key, MAX_PEM)?);
+    let secret = Zeroizing::new(files::read_handed(key, MAX_PEM)?);
     let client_ca = optional(&section.client_ca)?;
     let client_revoked = optional(&section.client_crl)?;
     let pem = Pem {

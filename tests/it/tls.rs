@@ -364,6 +364,19 @@ fn a_server_that_nobody_could_read_or_with_files_that_do_not_fit_does_not_start(
         outcome.exits(2).says(&[words]);
         assert!(!outcome.stderr.contains(&other.key[30..60]), "a key is shown\n{outcome}");
     }
+    // One that was handed over by the superuser: its group may read it, if it is the superuser's.
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let handed = world.path("server.key");
+    for (mode, taken) in [(0o440, true), (0o640, true), (0o460, false), (0o444, false)] {
+        std::fs::set_permissions(&handed, std::fs::Permissions::from_mode(mode)).unwrap();
+        let taken = taken && std::fs::metadata(&handed).unwrap().uid() == 0;
+        if taken {
+            world.serve_as(&good).stop();
+        } else {
+            let outcome = crate::support::finish(world.configured(&good));
+            outcome.exits(2).says(&["server.key", "chmod 600"]);
+        }
+    }
     // A list of another authority revokes nobody, but then nothing is known of anybody either.
     let toml = good.replace("[tls]", "[tls]\nclient_crl = \"foreign-list.pem\"");
     let server = world.serve_as(&toml);

@@ -215,6 +215,26 @@ pub(crate) fn refuse_link(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
+/// As [`read_private`], but a file of the superuser's may be readable by its group: that is how
+/// systemd and Kubernetes hand a secret to a service.
+pub fn read_handed(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+    if !is_handed(path) {
+        check_mode(path, "holds a secret", "600")?;
+    }
+    read(path, max)
+}
+
+#[cfg(unix)]
+fn is_handed(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).is_ok_and(|file| file.uid() == 0 && file.mode() & 0o037 == 0)
+}
+
+#[cfg(not(unix))]
+fn is_handed(_: &Path) -> bool {
+    false
+}
+
 /// Refuses a folder that is not there, or that others may look into or change.
 pub(crate) fn check_private_folder(path: &Path) -> Result<(), FileError> {
     let folder = File::open(path).map_err(|e| FileError::new(path, explain(path, &e)))?;

@@ -166,7 +166,7 @@ sections! {
     [tls] TlsSection {
         /// The server's certificate and those that lead to its authority, PEM. Flag `--tls-cert`.
         certificate: Option<PathBuf> = None,
-        /// Its private key, PEM, mode 0600. Flag `--tls-key`.
+        /// Its private key, PEM, mode 0600; root's may be readable by its group. Flag `--tls-key`.
         key: Option<PathBuf> = None,
         /// The authority of client certificates: whoever shows none of them does not get in. Flag
         /// `--client-ca`.
