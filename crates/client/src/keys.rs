@@ -6,7 +6,7 @@
 //! no authentication of its own; the public half beside it decides whether what comes out is the
 //! key that went in.
 
-mod pem;
+pub(crate) mod pem;
 
 use std::path::{Path, PathBuf};
 

@@ -11,6 +11,8 @@ pub mod files;
 pub mod keys;
 mod log_audit;
 mod log_files;
+#[doc(hidden)]
+pub mod parsers;
 mod report;
 mod sealing;
 mod session;
@@ -24,8 +26,6 @@ pub use log_audit::{Finding, LogAudit, LogAuditError, audit_log};
 pub use log_files::{FetchError, Folder, Http, Keeping, LogFiles};
 pub use report::{BundleMaker, BundleProblem};
 pub use session::{Logged, Prepared, Session, SessionError};
-#[doc(hidden)]
-pub use vault::parsers;
 pub use vault::{
     ContainerError, DocumentError, Imported, Party, Rekeyed, Scope, Shredded, Signing, Vault,
     VaultError, VaultItem, VaultKey, VaultKind, VaultRecord,

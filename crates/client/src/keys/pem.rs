@@ -27,7 +27,7 @@ const MAX_SCRYPT_LANES: u16 = 16;
 const MAX_PBKDF2_ROUNDS: u32 = 10_000_000;
 
 /// What a key file holds.
-pub(super) enum Found {
+pub(crate) enum Found {
     /// The 32 bytes that an Ed25519 key follows from.
     Seed(Zeroizing<[u8; 32]>),
     /// A document under a passphrase, within our limits.
@@ -35,7 +35,7 @@ pub(super) enum Found {
 }
 
 /// Reads a key file, or says in words why it is none and what to do.
-pub(super) fn parse(bytes: &[u8]) -> Result<Found, String> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Found, String> {
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let label = text.strip_prefix(BEGIN).and_then(|rest| rest.split_once("-----"));
     let Some((label, _)) = label else { return Err(no_pem(bytes, text)) };
@@ -66,7 +66,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Found, String> {
 }
 
 /// The key that a passphrase leads to; `None` if it leads to something else.
-pub(super) fn unlock(
+pub(crate) fn unlock(
     document: &EncryptedPrivateKeyInfoOwned,
     passphrase: &str,
 ) -> Option<Zeroizing<[u8; 32]>> {
@@ -74,12 +74,12 @@ pub(super) fn unlock(
 }
 
 /// The key as every tool reads it: without the public half, in the older form of PKCS#8.
-pub(super) fn plain(key: &SigningKey) -> Zeroizing<String> {
+pub(crate) fn plain(key: &SigningKey) -> Zeroizing<String> {
     document(key).to_pem(PLAIN, LineEnding::LF).expect("a document of 48 bytes has a PEM form")
 }
 
 /// The key under a passphrase.
-pub(super) fn protected(
+pub(crate) fn protected(
     key: &SigningKey,
     passphrase: &str,
     entropy: &mut impl Entropy,
@@ -151,6 +151,17 @@ fn broken_or_unknown() -> String {
     "is damaged, or its passphrase is applied in a way that is not PBES2 with scrypt or PBKDF2 and \
      AES; restore it from your backup"
         .to_owned()
+}
+
+/// Bytes that deriving the key hashes, by and large; everything if that can't be told.
+pub(crate) fn work(document: &EncryptedPrivateKeyInfoOwned) -> u64 {
+    let Some(parameters) = document.encryption_algorithm.pbes2() else { return u64::MAX };
+    if let Some(scrypt) = parameters.kdf.scrypt() {
+        let lanes = u64::from(scrypt.parallelization).saturating_mul(128);
+        let block = u64::from(scrypt.block_size).saturating_mul(lanes);
+        return scrypt.cost_parameter.saturating_mul(block);
+    }
+    parameters.kdf.pbkdf2().map_or(u64::MAX, |pbkdf2| 128 * u64::from(pbkdf2.iteration_count))
 }
 
 /// A foreign file must not exhaust the machine.

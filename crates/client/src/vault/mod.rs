@@ -47,7 +47,7 @@ const SEALED: [&str; 2] = ["vault", "shredded"];
 
 /// The parsers behind the files, without files: for fuzzing, and no promise.
 #[doc(hidden)]
-pub mod parsers {
+pub(crate) mod parsers {
     use super::{
         ContainerError, DocumentError, Entropy, Keyring, Party, Scope, VaultKey, VaultRecord,
     };
