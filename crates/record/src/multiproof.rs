@@ -120,7 +120,8 @@ pub fn prove(leaves: &[Hash], indices: &Indices) -> Result<Vec<u8>, MultiproofEr
     Ok(MerkleTree::<Sha256Nodes>::from_leaves(&leaves).proof(&indices.indices).to_bytes())
 }
 
-/// Checks that `leaves`, recomputed from data by the caller, stand at `indices` under `root`.
+/// Checks that `leaves`, recomputed from data by the caller, stand at `indices` under `root`. The
+/// root does not say of how many leaves it is: their number must be signed together with it.
 pub fn verify(
     root: &Hash,
     indices: &Indices,

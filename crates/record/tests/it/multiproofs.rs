@@ -145,6 +145,23 @@ fn refuses_the_forgeries_that_the_bare_crate_accepts() {
     assert_eq!(prove(&all, &three), Err(MultiproofError::LeafHashes { found: 4, expected: 3 }));
 }
 
+/// Found by fuzzing: trees of 20 and of 21 leaves treat the first sixteen alike, so the number of
+/// leaves must come from elsewhere. A header signs it, and its vector has a length that fits
+/// (`refuses_vectors_that_do_not_belong_to_the_header`).
+#[test]
+fn a_root_alone_does_not_say_of_how_many_leaves_it_is() {
+    let all = leaves(20);
+    let root = root(&all);
+    let proof = prove(&all, &Indices::new(&[0, 1, 2, 3], 20).unwrap()).unwrap();
+    for claimed in 17..=32 {
+        assert!(checked(&root, claimed, &[0, 1, 2, 3], &all[..4], &proof), "of {claimed}");
+        assert!(oracle(&root, claimed as usize, &[0, 1, 2, 3], &all[..4], &proof));
+    }
+    for claimed in [1, 4, 8, 15, 16, 33, 64] {
+        assert!(!checked(&root, claimed, &[0, 1, 2, 3], &all[..4], &proof), "of {claimed}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
