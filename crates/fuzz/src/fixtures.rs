@@ -69,16 +69,21 @@ pub(crate) fn example(member: &str) -> &'static str {
     text(at(tlog_vectors(), "example"), member)
 }
 
-/// A key pair of the tlog vectors: 0 is the log's, the others are witnesses'.
-pub(crate) fn tlog_key(place: usize) -> SigningKey {
-    let key = &list(tlog_vectors(), "keys")[place];
-    SigningKey::from_seed(name(text(key, "name")), &bytes32(text(key, "seed_hex")))
+/// The key pairs of the tlog vectors: the first is the log's, the others are witnesses'.
+pub(crate) fn tlog_keys() -> &'static [SigningKey] {
+    static KEYS: OnceLock<Vec<SigningKey>> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let pairs = list(tlog_vectors(), "keys").iter().map(|key| {
+            SigningKey::from_seed(name(text(key, "name")), &bytes32(text(key, "seed_hex")))
+        });
+        pairs.collect()
+    })
 }
 
 /// The tlog vectors' log.
 pub(crate) fn tlog_log() -> &'static VerifierKey {
     static KEY: OnceLock<VerifierKey> = OnceLock::new();
-    KEY.get_or_init(|| tlog_key(0).verifier(KeyKind::Ed25519))
+    KEY.get_or_init(|| tlog_keys()[0].verifier(KeyKind::Ed25519))
 }
 
 /// The key of the exchange vectors' log.

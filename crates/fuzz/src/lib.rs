@@ -7,8 +7,9 @@
 //! [`run`](run::run) bounds the memory that an input may take, and the time.
 //!
 //! ```text
-//! cargo test -p countersign-fuzz                                  every target, a short run
-//! cargo run --profile fuzz -p countersign-fuzz -- --executions 10000000
+//! cargo test -p countersign-fuzz                            every target, some inputs
+//! cargo run -p countersign-fuzz                             every target, 200,000 inputs
+//! cargo run -p countersign-fuzz -- --executions 10000000 --target note
 //! ```
 //!
 //! Everything is a function of target, seed and number: [`mutate`] says why. What was run, what
@@ -54,8 +55,6 @@ pub struct Target {
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// Runs it on one input; what must not be panics.
     pub run: fn(&[u8]) -> Verdict,
-    /// How many inputs it gets in a short run.
-    pub short_run: u64,
     /// What one input may cost.
     pub memory: Memory,
 }

@@ -18,9 +18,9 @@ use countersign_fuzz::{Target, Verdict, target, targets};
 #[derive(Debug, Parser)]
 #[command(after_help = "Example: countersign-fuzz --executions 10000000 --target note --seed 7")]
 struct Arguments {
-    /// Inputs for each target; without it, those of a short run
-    #[arg(long, value_name = "N")]
-    executions: Option<u64>,
+    /// Inputs for each target
+    #[arg(long, default_value_t = 200_000, value_name = "N")]
+    executions: u64,
     /// This target alone; may be given several times
     #[arg(long, value_name = "NAME")]
     target: Vec<String>,
@@ -74,8 +74,7 @@ fn known(name: &str) -> Result<&'static Target, String> {
 
 fn child(name: &str, arguments: &Arguments) -> Result<bool, String> {
     let target = known(name)?;
-    let count = arguments.executions.unwrap_or(target.short_run);
-    let range = arguments.from..arguments.from + count;
+    let range = arguments.from..arguments.from + arguments.executions;
     run::silence_panics();
     let summary = run::run(target, arguments.seed, range, &mut |at| {
         println!("{}", Line::Progress(at));
@@ -131,7 +130,7 @@ fn fuzz(arguments: &Arguments) -> Result<bool, String> {
             println!("\n{}: {}", target.name, finding.problem);
             println!("  input {} of seed {seed}; to replay it:", finding.execution);
             println!(
-                "  cargo run --profile fuzz -p countersign-fuzz -- --target {} --file {}",
+                "  cargo run -p countersign-fuzz -- --target {} --file {}",
                 target.name,
                 path.display()
             );

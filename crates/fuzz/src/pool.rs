@@ -19,8 +19,8 @@ pub struct Plan<'a> {
     pub program: &'a Path,
     /// The targets.
     pub targets: Vec<&'static Target>,
-    /// Inputs for each; nothing for a short run.
-    pub executions: Option<u64>,
+    /// Inputs for each.
+    pub executions: u64,
     /// The seed.
     pub seed: u64,
     /// Processes at a time.
@@ -36,8 +36,7 @@ pub fn run(plan: &Plan<'_>, done: &(dyn Fn(&Target, &Summary) + Sync)) -> Vec<Su
         for _ in 0..plan.jobs.max(1) {
             scope.spawn(|| {
                 while let Some(target) = plan.targets.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let executions = plan.executions.unwrap_or(target.short_run);
-                    let summary = run_target(plan, target, 0..executions);
+                    let summary = run_target(plan, target, 0..plan.executions);
                     done(target, &summary);
                     let place = plan.targets.iter().position(|other| other.name == target.name);
                     let mut all = summaries.lock().expect("nobody panics with the lock");

@@ -2,8 +2,7 @@
 
 use exchange::bundle::{Bundle, VectorState};
 
-use super::SHORT;
-use super::statements::sign_lines;
+use super::statements::{previous, sign_lines};
 use crate::fixtures::{bundle, bundle_of, log_vkey, made, statements};
 use crate::mutate::{Shape, Tree};
 use crate::{Memory, Target, Verdict};
@@ -27,7 +26,6 @@ pub(super) fn targets() -> Vec<Target> {
             tokens: TOKENS,
             seeds,
             run: parse_and_verify,
-            short_run: SHORT / 4,
             memory: Memory::USUAL,
         },
         Target {
@@ -36,7 +34,6 @@ pub(super) fn targets() -> Vec<Target> {
             tokens: TOKENS,
             seeds: lines,
             run: sign_and_verify,
-            short_run: SHORT / 10,
             memory: Memory::USUAL,
         },
     ]
@@ -78,6 +75,8 @@ fn lines() -> Vec<Vec<u8>> {
     let vectors = statements();
     let lines = [0, 14, 15].iter().enumerate().map(|(place, at)| {
         let text = vectors[*at].payload.replace(vectors[14].id, "@1");
+        // What the intent follows in the vectors is not in this log; the registration is.
+        let text = if place == 1 { previous(&text, 0).unwrap_or_default() } else { text };
         let mut tree = Tree::parse(text.as_bytes()).expect("payloads are JSON");
         let seen = tree.at_mut(&["predicate", "seen"]).expect("every statement has seen a head");
         let size = Tree::Raw(place.to_string());
@@ -100,8 +99,6 @@ fn sign_and_verify(input: &[u8]) -> Verdict {
     let mut bundle = bundle_of(&leaves, &all, &[vector], Vec::new());
     bundle.complete_from = 0;
     assert_eq!(Bundle::parse(&bundle.to_bytes()).as_ref(), Ok(&bundle), "a bundle can be sent");
-    let r = bundle.verify(log_vkey(), &[]);
-    eprintln!("{r:?}");
     let Ok(verdict) = bundle.verify(log_vkey(), &[]) else { return Verdict::Refused };
     assert_eq!(verdict.statements.len(), leaves.len());
     let honest = made().record.header();

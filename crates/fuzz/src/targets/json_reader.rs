@@ -4,7 +4,6 @@ use std::io::Read;
 
 use json::{Problem, Reader, Rules, Value, parse};
 
-use super::SHORT;
 use crate::mutate::Shape;
 use crate::{Memory, Target, Verdict, fixtures};
 
@@ -43,7 +42,6 @@ pub(super) fn targets() -> Vec<Target> {
         tokens: TOKENS,
         seeds,
         run,
-        short_run: SHORT,
         memory: Memory::USUAL,
     };
     let pieces =

@@ -9,8 +9,8 @@ use tlog::{
     Receipt, SignedCheckpoint, TreeHead, VerifierKey, decide, parse_size_answer,
 };
 
-use super::SHORT;
-use crate::fixtures::{example, list, text, tlog_key, tlog_log, tlog_vectors};
+use super::one_in_eight;
+use crate::fixtures::{example, list, text, tlog_keys, tlog_log, tlog_vectors};
 use crate::mutate::Shape;
 use crate::{Memory, Target, Verdict};
 
@@ -43,7 +43,6 @@ pub(super) fn targets() -> Vec<Target> {
         tokens: TOKENS,
         seeds,
         run,
-        short_run: SHORT,
         memory: Memory::USUAL,
     };
     vec![
@@ -93,8 +92,7 @@ fn key_name(input: &[u8]) -> Verdict {
 
 fn vkeys() -> Vec<Vec<u8>> {
     let mut seeds = each("reject_vkeys", "vkey");
-    for place in 0..list(tlog_vectors(), "keys").len() {
-        let key = tlog_key(place);
+    for key in tlog_keys() {
         for kind in [KeyKind::Ed25519, KeyKind::Cosignature] {
             seeds.push(key.verifier(kind).to_string().into_bytes());
         }
@@ -195,7 +193,10 @@ fn checkpoint(input: &[u8]) -> Verdict {
         let root = head.root.to_base64();
         assert_eq!(format!("{}\n{}\n{root}\n{rest}", parsed.origin(), head.size), text);
     }
-    let Ok(note) = Note::sign(text, &tlog_key(0)) else {
+    if parsed.is_err() && !one_in_eight(input) {
+        return Verdict::Refused;
+    }
+    let Ok(note) = Note::sign(text, &tlog_keys()[0]) else {
         assert!(parsed.is_err(), "a checkpoint's text can be signed");
         return Verdict::Refused;
     };
@@ -220,13 +221,16 @@ fn cosignatures(input: &[u8]) -> Verdict {
         let seeds = cosignature_lines();
         seeds.iter().flat_map(|seed| NoteSignature::parse_lines(seed).unwrap_or_default()).collect()
     });
-    for line in &lines {
-        for place in 0..3 {
-            for kind in [KeyKind::Ed25519, KeyKind::Cosignature] {
-                let key = tlog_key(place).verifier(kind);
-                let checked = key.check(example("checkpoint_text"), line);
-                assert!(checked.is_err() || genuine.contains(line), "a forged signature");
-            }
+    static KEYS: OnceLock<Vec<VerifierKey>> = OnceLock::new();
+    let keys = KEYS.get_or_init(|| {
+        let kinds = [KeyKind::Ed25519, KeyKind::Cosignature];
+        tlog_keys()[..3].iter().flat_map(|key| kinds.map(|kind| key.verifier(kind))).collect()
+    });
+    // A line that stands there eighty times is checked a few times.
+    for line in lines.iter().take(8) {
+        for key in keys {
+            let checked = key.check(example("checkpoint_text"), line);
+            assert!(checked.is_err() || genuine.contains(line), "a forged signature");
         }
     }
     Verdict::Accepted
@@ -299,7 +303,8 @@ fn requests() -> Vec<Vec<u8>> {
 fn add_checkpoint(input: &[u8]) -> Verdict {
     let Ok(request) = AddCheckpoint::parse(input) else { return Verdict::Refused };
     assert_eq!(request.to_bytes(), input, "a request is written byte for byte");
-    let note = Note::sign(request.checkpoint().text(), &tlog_key(0)).expect("a checkpoint is text");
+    let note =
+        Note::sign(request.checkpoint().text(), &tlog_keys()[0]).expect("a checkpoint is text");
     let proof: String = request.proof().iter().map(|hash| hash.to_base64() + "\n").collect();
     let signed = format!("old {}\n{proof}\n{note}", request.old());
     let signed = AddCheckpoint::parse(signed.as_bytes()).expect("it differs in signatures alone");

@@ -16,7 +16,6 @@ use record::subject::{SUBJECTS, Status, subject};
 use record::total::TotalProof;
 use tlog::{CompactRange, Hash, leaf_hash};
 
-use super::SHORT;
 use crate::fixtures::made;
 use crate::mutate::Shape;
 use crate::{Memory, Target, Verdict};
@@ -37,19 +36,18 @@ const TOKENS: &[&[u8]] = &[
 ];
 
 pub(super) fn targets() -> Vec<Target> {
-    let target = |name, run, short_run| Target {
+    let target = |name, run| Target {
         name,
         shape: Shape::Json,
         tokens: TOKENS,
         seeds,
         run,
-        short_run,
         memory: Memory::USUAL,
     };
     vec![
-        target("opening", opening, SHORT),
-        target("opening-of-a-cheat", cheat, SHORT / 2),
-        Target { shape: Shape::Lines, seeds: references, ..target("values", values, SHORT) },
+        target("opening", opening),
+        target("opening-of-a-cheat", cheat),
+        Target { shape: Shape::Lines, seeds: references, ..target("values", values) },
     ]
 }
 
@@ -269,6 +267,7 @@ fn references() -> Vec<Vec<u8>> {
         "model",
         "accuracy",
         "word-1",
+        "AA:bb:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd",
         &id,
     ]
     .map(|text| text.as_bytes().to_vec())
@@ -293,6 +292,10 @@ fn values(input: &[u8]) -> Verdict {
         record::subject::decimal(text).map(|value| value.to_string()),
         Status::from_word(text).map(|value| value.as_str().to_owned()),
     ];
+    if let Ok(fingerprint) = text.parse::<server::Fingerprint>() {
+        let shown = fingerprint.to_string();
+        assert_eq!(shown.parse(), Ok(fingerprint), "a fingerprint is read as it is shown");
+    }
     static KEY: OnceLock<ItemKey> = OnceLock::new();
     let key = KEY.get_or_init(|| ItemKey::new([1; 32]));
     let _ = (key.benchmark(text), key.elicitation(text));

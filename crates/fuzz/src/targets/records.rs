@@ -8,7 +8,6 @@ use record::total::TotalProof;
 use record::vector::{Vector, verify_vector};
 use tlog::Hash;
 
-use super::SHORT;
 use crate::fixtures::{at, exchange_vectors, made, text};
 use crate::mutate::Shape;
 use crate::{Memory, Target, Verdict};
@@ -20,17 +19,12 @@ pub(super) fn targets() -> Vec<Target> {
         tokens: &[b"\"id\":\"", b"\"input\":\"", b"\"target\":\"", b"e", b".", b"NaN", b"C", b"P"],
         seeds,
         run,
-        short_run: SHORT,
         memory: Memory::USUAL,
     };
     vec![
         target("items-file", Shape::JsonLines, items_files, items_file),
         target("score", Shape::Lines, scores, score),
-        Target {
-            // Each point is decoded, and the proof of a total takes two multiplications.
-            short_run: SHORT / 4,
-            ..target("vector", Shape::Bytes, vectors, vector)
-        },
+        target("vector", Shape::Bytes, vectors, vector),
     ]
 }
 

@@ -5,12 +5,11 @@ use std::sync::OnceLock;
 
 use sequencer::{Entry, Log, MemoryStore, Reader, StatementKey};
 use tlog::{
-    Hash, TileKind, TileNodes, TilePath, TileSource, encode_bundle, parse_bundle, parse_hash_tile,
-    prove_consistency, prove_inclusion, verify_consistency, verify_inclusion,
+    Hash, Note, TileKind, TileNodes, TilePath, TileSource, encode_bundle, parse_bundle,
+    parse_hash_tile, prove_consistency, prove_inclusion, verify_consistency, verify_inclusion,
 };
 
-use super::SHORT;
-use crate::fixtures::{list, log_key, text, tlog_vectors};
+use crate::fixtures::{list, log_key, log_vkey, text, tlog_vectors};
 use crate::mutate::Shape;
 use crate::{Memory, Target, Verdict};
 
@@ -24,18 +23,14 @@ pub(super) fn targets() -> Vec<Target> {
         tokens,
         seeds,
         run,
-        short_run: SHORT,
         memory: Memory::USUAL,
     };
     vec![
         target("tile-path", Shape::Lines, PATH_TOKENS, paths, path),
         target("hash-tile", Shape::Bytes, &[], hash_tiles, hash_tile),
         target("entry-bundle", Shape::Bytes, &[], bundles, bundle),
-        Target {
-            // Each input is hashed up to a root: 512 hashes.
-            short_run: SHORT / 4,
-            ..target("tiles-of-a-stranger", Shape::Bytes, &[], strange_tiles, strange)
-        },
+        target("tiles-of-a-stranger", Shape::Bytes, &[], strange_tiles, strange),
+        target("log-of-a-stranger", Shape::Bytes, &[], strange_files, audit),
     ]
 }
 
@@ -203,4 +198,69 @@ fn strange(input: &[u8]) -> Verdict {
         assert_eq!(verify_consistency(&old, &head, &proof), Ok(()), "a false proof");
     }
     verdict
+}
+
+/// What that log publishes: the text of its checkpoint, then its tiles.
+fn published() -> &'static [(String, Vec<u8>)] {
+    static PUBLISHED: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
+    PUBLISHED.get_or_init(|| {
+        let note = Note::parse(&reader().checkpoint()).expect("the log signed it");
+        let checkpoint = ("checkpoint".to_owned(), note.text().as_bytes().to_vec());
+        let tiles = tlog::tiles_of(300).map(|path| (path.to_string(), honest(&path)));
+        std::iter::once(checkpoint).chain(tiles).collect()
+    })
+}
+
+fn strange_files() -> Vec<Vec<u8>> {
+    published().iter().zip(0_u8..).map(|((_, file), at)| [&[at], &**file].concat()).collect()
+}
+
+/// One file is the stranger's, and if it is the checkpoint, the log's key has signed it.
+struct StrangeFile<'a> {
+    place: usize,
+    bytes: &'a [u8],
+}
+
+impl client::LogFiles for StrangeFile<'_> {
+    fn fetch(&self, path: &str, max: usize) -> Result<Option<Vec<u8>>, client::FetchError> {
+        let place = published().iter().position(|(known, _)| known == path);
+        let Some(place) = place else { return Ok(None) };
+        let bytes = if place == self.place { self.bytes } else { &published()[place].1 };
+        let text = std::str::from_utf8(bytes).ok().filter(|_| place == 0);
+        let signed = text.and_then(|text| Note::sign(text, log_key()).ok());
+        let bytes = signed.map_or_else(|| bytes.to_vec(), |note| note.as_bytes().to_vec());
+        if bytes.len() > max {
+            let problem = "is too long".to_owned();
+            return Err(client::FetchError { place: path.to_owned(), problem });
+        }
+        Ok(Some(bytes))
+    }
+}
+
+/// A log without findings is the log, whatever a stranger has put into one of its files.
+fn audit(input: &[u8]) -> Verdict {
+    let Some((place, bytes)) = input.split_first() else { return Verdict::Refused };
+    let place = usize::from(*place) % published().len();
+    let files = StrangeFile { place, bytes };
+    let mut entries = Vec::new();
+    let audited = client::audit_log(&files, log_vkey(), |index, entry| {
+        entries.push((index, tlog::leaf_hash(entry)));
+        None
+    });
+    let Ok(audit) = audited else { return Verdict::Refused };
+    if place > 0 {
+        let changed = bytes != published()[place].1;
+        assert_eq!(changed, !audit.findings.is_empty(), "{:?}", audit.findings);
+    }
+    if !audit.findings.is_empty() {
+        return Verdict::Refused;
+    }
+    let head = audit.head.expect("a log without a head is a finding");
+    let root = reader().snapshot().root_at(head.size);
+    assert_eq!(root.ok(), Some(head.root), "another head without findings");
+    assert_eq!(entries.len() as u64, head.size, "entries were left out");
+    for (index, leaf) in entries {
+        assert_eq!(reader().snapshot().leaf(index).ok(), Some(leaf), "another entry at {index}");
+    }
+    Verdict::Accepted
 }

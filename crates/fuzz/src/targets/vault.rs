@@ -4,7 +4,6 @@ use client::parsers::{self, open, seal};
 use client::{DocumentError, Entropy, VaultKey};
 use zeroize::Zeroizing;
 
-use super::SHORT;
 use crate::fixtures::{at, exchange_vectors, made, statements, text};
 use crate::mutate::Shape;
 use crate::random::Random;
@@ -17,7 +16,6 @@ pub(super) fn targets() -> Vec<Target> {
         tokens: &[b"countersign/vault-", b"\"pending\":\"", b"\"coins\":[", b"\"items\":[{"],
         seeds,
         run,
-        short_run: SHORT,
         memory: Memory::USUAL,
     };
     vec![

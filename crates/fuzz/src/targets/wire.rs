@@ -9,7 +9,6 @@ use prost::Message;
 use sequencer::{Entry, Log, MemoryStore, Snapshot, StatementKey};
 use tlog::{Hash, SignedCheckpoint, TreeHead, leaf_hash, verify_consistency, verify_inclusion};
 
-use super::SHORT;
 use crate::fixtures::{log_key, log_vkey, statements};
 use crate::mutate::Shape;
 use crate::{Memory, Target, Verdict};
@@ -21,7 +20,6 @@ pub(super) fn targets() -> Vec<Target> {
         tokens: &[b"\x08\x01", b"\x12\x20", b"\x0a\x00", b"\x0a\xff\xff\xff\xff\x0f"],
         seeds,
         run,
-        short_run: SHORT,
         memory: Memory::USUAL,
     };
     vec![
