@@ -1,6 +1,7 @@
 //! All targets.
 
 mod bundle;
+mod evidence;
 mod json_reader;
 mod keys;
 mod logs;
@@ -32,6 +33,7 @@ pub fn targets() -> &'static [Target] {
             records::targets(),
             openings::targets(),
             bundle::targets(),
+            evidence::targets(),
             sealed::targets(),
             keys::targets(),
             vault::targets(),

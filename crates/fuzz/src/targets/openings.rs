@@ -292,7 +292,7 @@ fn values(input: &[u8]) -> Verdict {
         record::subject::decimal(text).map(|value| value.to_string()),
         Status::from_word(text).map(|value| value.as_str().to_owned()),
     ];
-    if let Ok(fingerprint) = text.parse::<server::Fingerprint>() {
+    if let Ok(fingerprint) = text.parse::<transport::Fingerprint>() {
         let shown = fingerprint.to_string();
         assert_eq!(shown.parse(), Ok(fingerprint), "a fingerprint is read as it is shown");
     }

@@ -30,21 +30,24 @@ pub(super) fn targets() -> Vec<Target> {
 
 const LEAVES: usize = 20;
 
-struct Tree {
-    leaves: Vec<Vec<u8>>,
-    nodes: MemoryNodes,
-    roots: Vec<Hash>,
+pub(super) struct Tree {
+    pub(super) leaves: Vec<Vec<u8>>,
+    pub(super) nodes: MemoryNodes,
+    /// By size, that of the empty tree first.
+    pub(super) roots: Vec<Hash>,
 }
 
-fn the_tree() -> &'static Tree {
+pub(super) fn the_tree() -> &'static Tree {
     static TREE: OnceLock<Tree> = OnceLock::new();
     TREE.get_or_init(|| {
-        let leaves: Vec<Vec<u8>> =
-            (0..LEAVES).map(|number| format!("leaf-{number}").into_bytes()).collect();
-        let nodes = tree(leaves.iter().map(Vec::as_slice));
-        let roots = roots(leaves.iter().map(Vec::as_slice));
-        Tree { leaves, nodes, roots }
+        tree_of((0..LEAVES).map(|number| format!("leaf-{number}").into_bytes()).collect())
     })
+}
+
+pub(super) fn tree_of(leaves: Vec<Vec<u8>>) -> Tree {
+    let nodes = tree(leaves.iter().map(Vec::as_slice));
+    let roots = roots(leaves.iter().map(Vec::as_slice));
+    Tree { leaves, nodes, roots }
 }
 
 /// Takes a number of eight bytes off the front.

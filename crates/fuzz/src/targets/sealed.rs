@@ -1,7 +1,7 @@
 //! Sealed envelopes as anybody sees them: the associated data, and the lengths behind it.
 
 use exchange::predicate::{SealedEnvelope, SealingKeyId};
-use exchange::{Common, StatementId, check_envelope};
+use exchange::{Common, SealedFor, StatementId, check_envelope};
 use tlog::{Hash, TreeHead};
 
 use crate::fixtures::name;
@@ -120,5 +120,15 @@ fn check(input: &[u8]) -> Verdict {
             && honest[free.end..free.end + 4] == input[free.end..free.end + 4]
     });
     assert!(same, "an envelope that nobody would make");
+    // What stands in front of `enc` says by itself whom the envelope is for.
+    let aads =
+        input.windows(2).enumerate().filter(|(_, length)| matches!(length, [0, 32] | [4, 96]));
+    let said = aads.filter_map(|(end, _)| SealedFor::parse(&input[..end])).next();
+    let said = said.expect("the associated data are read");
+    let Common { origin, exchange, signer, .. } = &one.common;
+    let exchange = exchange.unwrap_or(StatementId::ZERO);
+    let reader = &one.envelope.reader;
+    assert_eq!((&said.origin, said.exchange, said.record), (origin, exchange, one.record));
+    assert_eq!((&said.sender, &said.reader), (signer, reader));
     Verdict::Accepted
 }
