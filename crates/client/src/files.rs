@@ -218,20 +218,21 @@ pub(crate) fn refuse_link(path: &Path) -> Result<(), FileError> {
 /// As [`read_private`], but a file of the superuser's may be readable by its group: that is how
 /// systemd and Kubernetes hand a secret to a service.
 pub fn read_handed(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
-    if !is_handed(path) {
-        check_mode(path, "holds a secret", "600")?;
+    let file = open(path)?;
+    if !is_handed(&file) {
+        check_access(path, &file, "holds a secret", "600")?;
     }
-    read(path, max)
+    read_open(path, file, max)
 }
 
 #[cfg(unix)]
-fn is_handed(path: &Path) -> bool {
+fn is_handed(file: &File) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    fs::metadata(path).is_ok_and(|file| file.uid() == 0 && file.mode() & 0o037 == 0)
+    file.metadata().is_ok_and(|file| file.uid() == 0 && file.mode() & 0o037 == 0)
 }
 
 #[cfg(not(unix))]
-fn is_handed(_: &Path) -> bool {
+fn is_handed(_: &File) -> bool {
     false
 }
 
