@@ -9,9 +9,8 @@ use tlog::{AddCheckpoint, KeyKind, Note, Receipt, SignedCheckpoint, TreeHead, pr
 use witness::decision::{Cosigned, Refused, State, Vouched};
 use witness::{Logs, Own, Registration, Signers, check_shown, check_stampable};
 
-use super::SHORT;
 use crate::fixtures::{
-    example, list, log_key, log_vkey, signers, statements, text, tlog_key, tlog_log, tlog_vectors,
+    example, list, log_key, log_vkey, signers, statements, text, tlog_keys, tlog_log, tlog_vectors,
     tree,
 };
 use crate::mutate::Shape;
@@ -24,7 +23,6 @@ pub(super) fn targets() -> Vec<Target> {
         tokens,
         seeds,
         run,
-        short_run: SHORT,
         memory: Memory::USUAL,
     };
     const LINES: &[&[u8]] =
@@ -40,7 +38,7 @@ const NOW: u64 = 1_767_225_600;
 
 fn own() -> &'static Own {
     static OWN: OnceLock<Own> = OnceLock::new();
-    OWN.get_or_init(|| Own::from(&tlog_key(1)))
+    OWN.get_or_init(|| Own::from(&tlog_keys()[1]))
 }
 
 /// The numbered log of the vectors, and the worked example's, by size: what was cosigned before.
@@ -69,7 +67,7 @@ fn requests() -> Vec<Vec<u8>> {
             tlog::Hash::from_base64(hash).ok()
         };
         let proof = list(vector, "proof").iter().filter_map(node).collect();
-        let signed = SignedCheckpoint::sign(&tlog_key(0), *head);
+        let signed = SignedCheckpoint::sign(&tlog_keys()[0], *head);
         let old = crate::fixtures::number(vector, "old");
         seeds.push(AddCheckpoint::new(old, proof, &signed).to_bytes());
     }
@@ -80,7 +78,7 @@ fn requests() -> Vec<Vec<u8>> {
 fn request(input: &[u8]) -> Verdict {
     let Ok(parsed) = AddCheckpoint::parse(input) else { return Verdict::Refused };
     let logs = Logs::new([tlog_log().clone()]).expect("it is a log's key");
-    let signed = Note::sign(parsed.checkpoint().text(), &tlog_key(0)).expect("it is text");
+    let signed = Note::sign(parsed.checkpoint().text(), &tlog_keys()[0]).expect("it is text");
     let mut lines = parsed.note().signatures().iter().filter(|line| !line.names(tlog_log()));
     let signed = lines.try_fold(signed, |note, line| note.with_signature(line.clone()));
     let signed = signed.ok().and_then(|note| {
@@ -101,7 +99,7 @@ fn request(input: &[u8]) -> Verdict {
 /// Whether a witness that last cosigned `known` cosigns; what it then has is checked.
 fn decide(request: &Vouched, known: &TreeHead) -> bool {
     let mut state = State::default();
-    let note = SignedCheckpoint::sign(&tlog_key(0), *known);
+    let note = SignedCheckpoint::sign(&tlog_keys()[0], *known);
     let before = Cosigned::restore(note.as_bytes(), NOW).expect("it is a checkpoint");
     state.apply(Arc::new(before));
     let shown = request.request().checkpoint();
