@@ -1,6 +1,7 @@
 //! All targets.
 
 mod bundle;
+mod drafts;
 mod evidence;
 mod json_reader;
 mod keys;
@@ -30,6 +31,7 @@ pub fn targets() -> &'static [Target] {
             tiles::targets(),
             proofs::targets(),
             statements::targets(),
+            drafts::targets(),
             records::targets(),
             openings::targets(),
             bundle::targets(),

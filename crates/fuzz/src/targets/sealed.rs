@@ -1,15 +1,33 @@
 //! Sealed envelopes as anybody sees them: the associated data, and the lengths behind it.
 
-use exchange::predicate::{SealedEnvelope, SealingKeyId};
-use exchange::{Common, SealedFor, StatementId, check_envelope};
-use tlog::{Hash, TreeHead};
+use std::convert::Infallible;
 
-use crate::fixtures::name;
+use exchange::predicate::{SealedEnvelope, SealingKey, SealingKeyId};
+use exchange::sealed::{SealingSecret, open, padded_length};
+use exchange::{Common, SealedFor, StatementId, associated_data, body_message, check_envelope};
+use hpke::aead::ChaCha20Poly1305;
+use hpke::kdf::HkdfSha256;
+use hpke::kem::X25519HkdfSha256;
+use hpke::rand_core::{TryCryptoRng, TryRng};
+use hpke::{Deserializable as _, Kem, OpModeS, Serializable as _};
+use tlog::{Hash, TreeHead};
+use zeroize::Zeroizing;
+
+use crate::fixtures::{made, name, signer};
 use crate::mutate::Shape;
+use crate::random::Random;
 use crate::{Memory, Target, Verdict};
 
 pub(super) fn targets() -> Vec<Target> {
-    vec![Target {
+    let plain = Target {
+        name: "envelope-plain",
+        shape: Shape::Json,
+        tokens: &[b"\0\0\0\0", b"\0\0\x02\0", b"countersign/openings/v1"],
+        seeds: plains,
+        run: open_plain,
+        memory: Memory::USUAL,
+    };
+    let envelope = Target {
         name: "sealed-envelope",
         shape: Shape::Bytes,
         tokens: &[
@@ -23,7 +41,8 @@ pub(super) fn targets() -> Vec<Target> {
         seeds,
         run: check,
         memory: Memory::USUAL,
-    }]
+    };
+    vec![envelope, plain]
 }
 
 /// A statement that names an envelope about a record.
@@ -131,4 +150,107 @@ fn check(input: &[u8]) -> Verdict {
     assert_eq!((&said.origin, said.exchange, said.record), (origin, exchange, one.record));
     assert_eq!((&said.sender, &said.reader), (signer, reader));
     Verdict::Accepted
+}
+
+fn secret() -> SealingSecret {
+    SealingSecret::X25519(Zeroizing::new([5; 32]))
+}
+
+/// Bodies of one kind and another, each with its length in front; what is missing behind them is
+/// filled in.
+fn plains() -> Vec<Vec<u8>> {
+    let bodies = [
+        made().open(&[1], &["status"], false).to_bytes().expect("it is short"),
+        b"{\"items\":[3,17,42]}".to_vec(),
+        vec![7; 955],
+        vec![7; 956],
+        Vec::new(),
+    ];
+    let framed = bodies.map(|body| [&(body.len() as u32).to_be_bytes(), &*body].concat());
+    // One length is not that of its body.
+    framed.into_iter().chain([[&[0, 0, 2, 0], [7; 100].as_slice()].concat()]).collect()
+}
+
+/// Chance that is none: an input is sealed in one way only.
+struct Fixed(Random);
+
+impl TryRng for Fixed {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.0.number() as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.0.number())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        bytes.iter_mut().for_each(|byte| *byte = self.0.byte());
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Fixed {}
+
+/// A sender who seals whatever they like, and signs a part of it where it is a body. What the
+/// reader gets is that part and nothing else.
+fn open_plain(input: &[u8]) -> Verdict {
+    const PADDED: usize = 1 << 10;
+    let mut named = named().swap_remove(0);
+    named.envelope.key = secret().public().id();
+    let aad = associated_data(&named.common, &named.record, &named.envelope, 1);
+    let signer = signer("lab-a.example");
+    let mut plain = input.to_vec();
+    let body = input
+        .split_first_chunk::<4>()
+        .and_then(|(length, rest)| rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?));
+    if let Some(body) = body {
+        // Right in front of the padding or of what stands there.
+        let signature = signer.sign(&body_message(&aad, body));
+        plain.splice(4 + body.len()..4 + body.len(), signature);
+    }
+    plain.resize(PADDED, 0);
+    let key = match secret().public() {
+        SealingKey::X25519(key) => <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&key),
+        SealingKey::XWing(_) => unreachable!("the secret is of suite 1"),
+    };
+    let info = [b"countersign.v1/hpke\0".as_slice(), Hash::of(&[&aad]).as_bytes()].concat();
+    let mut chance = Fixed(Random::new("envelope-plain", 0, 0));
+    let (enc, ciphertext) =
+        hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+            &OpModeS::Base,
+            &key.expect("it is a key"),
+            &info,
+            &plain,
+            &aad,
+            &mut chance,
+        )
+        .expect("whatever is short can be sealed");
+    let tail = (ciphertext.len() as u32).to_be_bytes();
+    let parts: [&[u8]; 5] = [&aad, &[0, 32], &enc.to_bytes(), &tail, &ciphertext];
+    let artifact = parts.concat();
+    let keys = [signer.public()];
+    let Named { common, record, envelope } = &named;
+    let opened = open(common, record, envelope, &artifact, &secret(), &keys);
+    let length = body.map_or(0, <[u8]>::len);
+    let honest = body.is_some()
+        && padded_length(length) == Ok(PADDED as u64)
+        && plain[4 + length + 64..].iter().all(|byte| *byte == 0);
+    match opened {
+        Ok(opened) => {
+            assert!(honest, "content that no honest sender makes");
+            assert_eq!(Some(&opened.body[..]), body, "another body");
+            assert_eq!((opened.aad, opened.signature), (aad, signature(&plain, length)));
+            Verdict::Accepted
+        }
+        Err(error) => {
+            assert!(!honest, "an honest envelope is refused: {error}");
+            Verdict::Refused
+        }
+    }
+}
+
+fn signature(plain: &[u8], length: usize) -> [u8; 64] {
+    *plain[4 + length..].first_chunk().expect("it was opened")
 }
