@@ -87,8 +87,8 @@ fn request(input: &[u8]) -> Verdict {
     let mut verdict = Verdict::Refused;
     for request in [Some(parsed), signed].into_iter().flatten() {
         let Ok(vouched) = Vouched::new(request, &logs, &own().verifier) else { continue };
-        for known in heads() {
-            if decide(&vouched, known) {
+        for (known, before) in heads().iter().zip(cosigned_before()) {
+            if decide(&vouched, known, before) {
                 verdict = Verdict::Accepted;
             }
         }
@@ -96,12 +96,22 @@ fn request(input: &[u8]) -> Verdict {
     verdict
 }
 
+/// What a witness remembers of each of these heads.
+fn cosigned_before() -> &'static [Arc<Cosigned>] {
+    static BEFORE: OnceLock<Vec<Arc<Cosigned>>> = OnceLock::new();
+    BEFORE.get_or_init(|| {
+        let before = heads().iter().map(|head| {
+            let note = SignedCheckpoint::sign(&tlog_keys()[0], *head);
+            Arc::new(Cosigned::restore(note.as_bytes(), NOW).expect("it is a checkpoint"))
+        });
+        before.collect()
+    })
+}
+
 /// Whether a witness that last cosigned `known` cosigns; what it then has is checked.
-fn decide(request: &Vouched, known: &TreeHead) -> bool {
+fn decide(request: &Vouched, known: &TreeHead, before: &Arc<Cosigned>) -> bool {
     let mut state = State::default();
-    let note = SignedCheckpoint::sign(&tlog_keys()[0], *known);
-    let before = Cosigned::restore(note.as_bytes(), NOW).expect("it is a checkpoint");
-    state.apply(Arc::new(before));
+    state.apply(Arc::clone(before));
     let shown = request.request().checkpoint();
     let cosigned = match state.add_checkpoint(request, NOW) {
         Ok(cosigned) => cosigned,
