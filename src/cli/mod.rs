@@ -16,6 +16,7 @@ mod process;
 mod progress;
 mod serve;
 mod style;
+mod trust;
 mod vault;
 mod verify;
 mod witness;

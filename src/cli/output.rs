@@ -3,9 +3,12 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
+use client::{Conflict, evidence};
 use json::Value;
+use tlog::evidence::KnownKeys;
 
 use super::style::Stream;
 
@@ -44,17 +47,74 @@ pub(crate) struct Failure {
     message: String,
     next: Option<String>,
     verdict: Verdict,
+    /// Two histories of a log, to be kept as files.
+    conflict: Option<Box<Conflict>>,
 }
 
 impl Failure {
     /// Usage or environment; exit code 2.
     pub(crate) fn new(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), next: None, verdict: Verdict::Unusable }
+        let message = message.to_string();
+        Self { message, next: None, verdict: Verdict::Unusable, conflict: None }
     }
 
     /// The other side's material is bad; exit code 1.
     pub(crate) fn bad(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), next: None, verdict: Verdict::Bad }
+        Self { verdict: Verdict::Bad, ..Self::new(message) }
+    }
+
+    /// A log has shown two histories; exit code 1. What proves it is written to this folder when
+    /// the command ends.
+    fn conflict(message: impl fmt::Display, conflict: Box<Conflict>) -> Self {
+        Self { conflict: Some(conflict), ..Self::bad(message) }
+    }
+
+    /// Names these keys too in evidence, if they signed what can't both be true.
+    pub(crate) fn accuse(mut self, known: &KnownKeys) -> Self {
+        if let Some(conflict) = &mut self.conflict {
+            conflict.accuse(known);
+        }
+        self
+    }
+
+    /// Writes what proves a conflict, says where it is, and what to do next.
+    fn keep(&mut self) -> Vec<(&'static str, Value)> {
+        let Some(conflict) = self.conflict.take() else { return Vec::new() };
+        let folder = Path::new(".");
+        let kept = match &conflict.evidence {
+            Ok(made) => evidence::keep(folder, made).map(|path| {
+                let path = path.display().to_string();
+                self.message.push_str(&format!(". The evidence is in {path}"));
+                self.next = Some(format!(
+                    "stop using this log, and show the file to the other party, who runs: \
+                     countersign verify {path} --log-key log.vkey"
+                ));
+                vec![("evidence", Value::from(path))]
+            }),
+            Err(unproved) => [&conflict.held, &conflict.shown]
+                .map(|head| evidence::keep_checkpoint(folder, head))
+                .into_iter()
+                .collect::<Result<Vec<_>, _>>()
+                .map(|paths| {
+                    let paths: Vec<String> =
+                        paths.iter().map(|path| path.display().to_string()).collect();
+                    self.message.push_str(&format!(
+                        ". No evidence yet: {unproved}. Both heads are kept in {}",
+                        paths.join(" and ")
+                    ));
+                    self.next = Some(format!(
+                        "stop, and compare with the other party: countersign verify {} FOLDER \
+                         --log-key log.vkey, where FOLDER is a copy of the log it sees",
+                        paths.join(" ")
+                    ));
+                    vec![("checkpoints", json::array(paths))]
+                }),
+        };
+        kept.unwrap_or_else(|error| {
+            self.message.push_str(&format!(". What proves it could not be written: {error}"));
+            self.next = Some("run the command again in a folder that can be written".to_owned());
+            Vec::new()
+        })
     }
 
     /// Adds what the user can do.
@@ -86,6 +146,12 @@ impl From<client::CallError> for Failure {
 impl From<client::SessionError> for Failure {
     fn from(error: client::SessionError) -> Self {
         use client::{CallError, SessionError};
+        if let SessionError::Call(CallError::False(answer)) = &error
+            && let Some(conflict) = answer.conflict()
+        {
+            let conflict = Box::new(conflict.clone());
+            return Self::conflict(&error, conflict);
+        }
         let next = match &error {
             SessionError::Call(CallError::Unreachable { .. }) => {
                 "is the server running? Run the same command again: nothing is lost or done twice"
@@ -127,10 +193,12 @@ pub(crate) fn finish(result: Result<Report, Failure>, as_json: bool) -> ExitCode
             }
             report.verdict
         }
-        Err(failure) => {
+        Err(mut failure) => {
+            let kept = failure.keep();
             if as_json {
                 let mut members = vec![("error", Value::from(failure.message.as_str()))];
                 members.extend(failure.next.as_deref().map(|n| ("next", Value::from(n))));
+                members.extend(kept);
                 let _ = writeln!(io::stdout(), "{}", json::object(members).to_text());
             }
             let _ = writeln!(io::stderr(), "{}: {}", Stream::Err.red("error"), failure.message);

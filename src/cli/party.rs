@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use client::keys::KeyFile;
-use client::{Address, Tls, Vault, VaultKey, VaultKind, files, keys};
-use tlog::{SigningKey, VerifierKey};
+use client::{Address, Tls, Vault, VaultKey, VaultKind, files};
+use tlog::SigningKey;
 use zeroize::Zeroizing;
 
 use super::output::Failure;
@@ -144,20 +144,5 @@ impl TlsArguments {
         let own = own.as_ref().map(|(chain, key)| (chain.as_slice(), key.as_slice()));
         let tls = Tls::new(&authority, own).map_err(Failure::new)?;
         Ok(Address::with_tls(url, tls))
-    }
-}
-
-/// The log that a command trusts.
-#[derive(Debug, clap::Args)]
-pub(super) struct LogArguments {
-    /// The log's public key, which you got from its operator by a way you trust.
-    #[arg(long, value_name = "FILE.vkey")]
-    log_key: PathBuf,
-}
-
-impl LogArguments {
-    /// The pinned key.
-    pub(super) fn key(&self) -> Result<VerifierKey, Failure> {
-        Ok(keys::read_vkey(&self.log_key)?)
     }
 }

@@ -11,6 +11,7 @@ mod colour;
 mod config;
 mod crash;
 mod demo;
+mod forks;
 mod health;
 mod help;
 mod http;

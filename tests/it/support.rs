@@ -127,11 +127,22 @@ impl World {
         command
     }
 
+    /// As [`serve`](Self::serve), at an address where another server was before.
+    pub(crate) fn serve_at(&self, address: SocketAddr, data: &str, parties: &[&str]) -> Server {
+        let command = self.serve_command_at(&address.to_string(), data, parties);
+        Server::start(command, &self.path(format!("{data}.stderr")))
+            .unwrap_or_else(|e| panic!("{e}"))
+    }
+
     /// The command that [`serve`](Self::serve) runs, to be changed.
     pub(crate) fn serve_command(&self, data: &str, parties: &[&str]) -> Command {
+        self.serve_command_at("127.0.0.1:0", data, parties)
+    }
+
+    fn serve_command_at(&self, listen: &str, data: &str, parties: &[&str]) -> Command {
         let mut command = binary(self.folder.path());
         command.args(["--json", "serve", "--data", data]);
-        command.args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        command.args(["--listen", listen, "--http", "127.0.0.1:0"]);
         for party in parties {
             command.args(["--party", party]);
         }

@@ -10,14 +10,16 @@ use api::v1::get_inclusion_proof_request::Entry as WhichEntry;
 use api::v1::log_service_client::LogServiceClient;
 use bytes::Bytes;
 use exchange::{Envelope, StatementId};
+use tlog::evidence::{KnownKeys, Role};
 use tlog::{
     CheckpointError, Hash, ProofError, Receipt, SignedCheckpoint, TreeHead, VerifierKey,
-    verify_consistency, verify_inclusion,
+    inclusion_root, verify_consistency, verify_inclusion,
 };
 use tokio_stream::StreamExt as _;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::address::Address;
+use crate::evidence::Conflict;
 
 /// Establishing a connection; answers have deadlines of their own.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -53,6 +55,8 @@ pub enum CallError {
         new: u64,
         /// What it says instead.
         cause: Box<Denied>,
+        /// Both heads, where both came as signed notes.
+        conflict: Option<Box<Conflict>>,
     },
     /// The server said something that can't be true. Keep what it said and compare checkpoints
     /// with the other party.
@@ -78,6 +82,8 @@ pub enum FalseAnswer {
         new: u64,
         /// What fails.
         cause: ProofError,
+        /// Both heads, where both came as signed notes, and the evidence.
+        conflict: Option<Box<Conflict>>,
     },
     /// A head that is smaller than one that was verified before: what was shown is gone, or kept
     /// back.
@@ -90,6 +96,8 @@ pub enum FalseAnswer {
         old: u64,
         /// Size of the head that is said to be the newest.
         new: u64,
+        /// Both heads.
+        conflict: Box<Conflict>,
     },
     /// An entry that is in the log, but is not the statement that was asked for.
     #[error("entry {index} is not the statement that was asked for")]
@@ -108,6 +116,29 @@ pub enum FalseAnswer {
     /// Something is missing or malformed.
     #[error("{0}")]
     Malformed(&'static str),
+}
+
+impl CallError {
+    /// Two heads of the log that can't both be the newest of one history, if that is what went
+    /// wrong: they are worth keeping, and may be evidence.
+    pub fn conflict(&self) -> Option<&Conflict> {
+        match self {
+            Self::Unproved { conflict, .. } => conflict.as_deref(),
+            Self::False(answer) => answer.conflict(),
+            _ => None,
+        }
+    }
+}
+
+impl FalseAnswer {
+    /// As [`CallError::conflict`].
+    pub fn conflict(&self) -> Option<&Conflict> {
+        match self {
+            Self::NotAnExtension { conflict, .. } => conflict.as_deref(),
+            Self::RolledBack { conflict, .. } => Some(conflict),
+            _ => None,
+        }
+    }
 }
 
 /// How long to wait for a server. Whoever does not end an answer is given up.
@@ -156,6 +187,8 @@ pub struct Connection {
     key: VerifierKey,
     trusted: SignedCheckpoint,
     patience: Patience,
+    /// Keys under which evidence is made: the log's, and those of witnesses.
+    known: KnownKeys,
 }
 
 impl Connection {
@@ -188,8 +221,9 @@ impl Connection {
                 SignedCheckpoint::open(&note.checkpoint, &key).map_err(FalseAnswer::from)?
             }
         };
+        let known = KnownKeys::default().with(Role::Log, key.clone());
         let server = server.to_owned();
-        let mut connection = Self { server, log, artifacts, key, trusted, patience };
+        let mut connection = Self { server, log, artifacts, key, trusted, patience, known };
         connection.refresh().await?;
         Ok(connection)
     }
@@ -233,6 +267,7 @@ impl Connection {
             old: old.size,
             new: new.size,
             cause,
+            conflict: None,
         })?;
         Ok(proof)
     }
@@ -361,21 +396,62 @@ impl Connection {
     async fn trust(&mut self, new: SignedCheckpoint) -> Result<(), CallError> {
         let (old, head) = (*self.trusted.head(), *new.head());
         if head.size < old.size {
-            return Err(FalseAnswer::RolledBack { old: old.size, new: head.size }.into());
+            let conflict = Box::new(self.accuse(self.trusted.clone(), new).await);
+            return Err(FalseAnswer::RolledBack { old: old.size, new: head.size, conflict }.into());
         }
-        self.check_consistency(&old, &head).await?;
-        self.trusted = new;
-        Ok(())
+        let mut error = match self.check_consistency(&old, &head).await {
+            Ok(_) => {
+                self.trusted = new;
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if let CallError::Unproved { conflict, .. }
+        | CallError::False(FalseAnswer::NotAnExtension { conflict, .. }) = &mut error
+        {
+            *conflict = Some(Box::new(self.accuse(self.trusted.clone(), new).await));
+        }
+        Err(error)
     }
 
-    async fn consistency(&mut self, old_size: u64, new_size: u64) -> Result<Vec<Hash>, CallError> {
+    pub(crate) fn known(&self) -> &KnownKeys {
+        &self.known
+    }
+
+    /// Also name the witnesses among these keys in evidence, if they cosigned what can't both be
+    /// true.
+    pub fn know(&mut self, keys: &KnownKeys) {
+        for witness in keys.of(Role::Witness) {
+            self.known = std::mem::take(&mut self.known).with(Role::Witness, witness.clone());
+        }
+    }
+
+    /// The root of the server's tree of the first `size` leaves, by its own word: what a proof for
+    /// the last of them leads to.
+    pub(crate) async fn root_at(&mut self, size: u64) -> Result<Hash, CallError> {
+        let index = size.saturating_sub(1);
+        let entry = Some(WhichEntry::Index(index));
+        let request = v1::GetInclusionProofRequest { entry, tree_size: size };
+        let call = self.log.get_inclusion_proof(request);
+        let answer = whole(&self.server, self.patience, call).await?;
+        let inclusion = answer.inclusion.ok_or(FalseAnswer::Malformed("a proof is missing"))?;
+        let leaf = tlog::leaf_hash(&answer.envelope);
+        let root = inclusion_root(&leaf, index, size, &hashes(&inclusion.proof)?);
+        Ok(root.map_err(|cause| FalseAnswer::Inclusion { index, cause })?)
+    }
+
+    pub(crate) async fn consistency(
+        &mut self,
+        old_size: u64,
+        new_size: u64,
+    ) -> Result<Vec<Hash>, CallError> {
         let request = v1::GetConsistencyProofRequest { old_size, new_size };
         let call = self.log.get_consistency_proof(request);
         // Not a refusal of whatever the head came with.
         let answer =
             whole(&self.server, self.patience, call).await.map_err(|error| match error {
                 CallError::Denied(cause) => {
-                    CallError::Unproved { old: old_size, new: new_size, cause }
+                    CallError::Unproved { old: old_size, new: new_size, cause, conflict: None }
                 }
                 error => error,
             })?;

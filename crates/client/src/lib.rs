@@ -7,6 +7,7 @@
 mod address;
 mod connection;
 mod entropy;
+pub mod evidence;
 pub mod files;
 pub mod keys;
 mod log_audit;
@@ -21,6 +22,7 @@ mod vault;
 pub use address::{Address, InvalidTls, Tls};
 pub use connection::{CallError, Connection, FalseAnswer, Inclusion, Patience};
 pub use entropy::{Entropy, SystemEntropy};
+pub use evidence::{Conflict, NoEvidence};
 pub use files::FileError;
 pub use log_audit::{Finding, LogAudit, LogAuditError, audit_log};
 pub use log_files::{FetchError, Folder, Http, Keeping, LogFiles};

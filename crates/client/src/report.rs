@@ -25,6 +25,7 @@ pub struct BundleMaker {
     statements: Vec<StatementId>,
     artifacts: BTreeMap<Hash, Vec<u8>>,
     openings: Vec<Vec<u8>>,
+    policy: Option<String>,
 }
 
 impl BundleMaker {
@@ -34,6 +35,7 @@ impl BundleMaker {
             statements: statements.into_iter().collect(),
             artifacts: BTreeMap::new(),
             openings: Vec::new(),
+            policy: None,
         }
     }
 
@@ -48,6 +50,14 @@ impl BundleMaker {
     #[must_use]
     pub fn with_opening(mut self, body: Vec<u8>) -> Self {
         self.openings.push(body);
+        self
+    }
+
+    /// States the writer's trust policy (tlog-policy). Without one, it names the log alone. A reader's
+    /// own decides.
+    #[must_use]
+    pub fn with_policy(mut self, text: String) -> Self {
+        self.policy = Some(text);
         self
     }
 
@@ -74,7 +84,9 @@ impl BundleMaker {
         }
         let origin = connection.key().name().clone();
         Ok(Bundle {
-            policy: format!("log {}\nquorum none\n", connection.key()),
+            policy: self
+                .policy
+                .unwrap_or_else(|| format!("log {}\nquorum none\n", connection.key())),
             origin,
             checkpoint: checkpoint.to_string(),
             leaves: leaves.into_values().collect(),

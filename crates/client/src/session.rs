@@ -181,9 +181,27 @@ impl<'a, E: Entropy> Session<'a, E> {
             scope.pending = None;
             self.vault.put_scope(&scope, &mut self.entropy)?;
         }
-        let inclusion = answer?;
+        let inclusion = match answer {
+            Ok(inclusion) => inclusion,
+            Err(error) => return Err(self.explain(error).await.into()),
+        };
         self.keep_trusted()?;
         Ok(Logged { id, envelope, inclusion })
+    }
+
+    /// A log that refuses a statement for what its signer has seen, or has said before, may hold
+    /// another history. Its newest head then contradicts the one that was verified before, and the
+    /// two are evidence.
+    async fn explain(&mut self, error: CallError) -> CallError {
+        let CallError::Denied(denied) = &error else { return error };
+        let suspicious = ["SEEN_NOT_PREFIX", "WRONG_PREVIOUS", "NUMBER_NOT_ABOVE"];
+        if !suspicious.contains(&denied.reason.as_str()) {
+            return error;
+        }
+        match self.connection.refresh().await {
+            Err(found) if found.conflict().is_some() => found,
+            _ => error,
+        }
     }
 
     async fn settle(&mut self) -> Result<(), SessionError> {

@@ -22,8 +22,9 @@ use zeroize::Zeroizing;
 
 use super::evaluation_log::{self, LogOptions};
 use super::output::{Failure, Report};
-use super::party::{LogArguments, PartyArguments, TlsArguments};
+use super::party::{PartyArguments, TlsArguments};
 use super::progress;
+use super::trust::LogArguments;
 use items::Items;
 pub(super) use kept::item_values;
 
@@ -86,10 +87,13 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
     let items = Items::of(arguments.items.as_deref(), &evaluation)?;
     items::check_scores(&evaluation, &columns)?;
 
-    let log_key = arguments.log.key()?;
+    let trust = arguments.log.trust()?;
+    let log_key = trust.log()?.clone();
     let (key, vault) = arguments.party.open()?;
     let server = arguments.tls.address(&arguments.server)?;
-    let mut session = Session::open(server, log_key, &key, &vault, SystemEntropy).await?;
+    let session = Session::open(server, log_key, &key, &vault, SystemEntropy).await;
+    let mut session = session.map_err(|error| Failure::from(error).accuse(&trust.known()))?;
+    session.connection().know(&trust.known());
     session.register().await?;
 
     // The run is announced first; its nonce makes every commitment of the record its own.
@@ -141,6 +145,7 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
     let registration = session.registration()?;
     let bundle = BundleMaker::new([registration, intent.id, logged.id])
         .with_artifact(record.vector().to_vec())
+        .with_policy(trust.policy_text(session.connection().key()))
         .collect(session.connection())
         .await?
         .to_bytes();

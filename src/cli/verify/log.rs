@@ -1,27 +1,29 @@
 //! Checking a whole log, from its published bytes alone.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use client::{Address, FetchError, Folder, Http, Keeping, LogFiles, audit_log};
 use exchange::{History, Replayed, State};
 use indicatif::ProgressBar;
 use json::Value;
-use tlog::{CompactRange, Hash, SignedCheckpoint, TILE_WIDTH, TreeHead, VerifierKey};
+use tlog::{Hash, MemoryNodes, Note, SignedCheckpoint, TILE_WIDTH, TreeHead, VerifierKey, root_at};
 
-use super::Line;
+use super::history::Histories;
+use super::{Line, Pinned};
 use crate::cli::output::Failure;
 use crate::cli::progress;
 
-/// Roots of all prefixes, for the heads that statements have seen.
-#[derive(Default)]
-struct Roots {
-    tree: CompactRange,
-    by_size: Vec<Hash>,
-}
+/// All nodes, for the heads that statements have seen.
+struct Roots(MemoryNodes);
 
 impl History for Roots {
     fn root(&self, size: u64) -> Option<Hash> {
-        self.by_size.get(usize::try_from(size).ok()?.checked_sub(1)?).copied()
+        if size == 0 || size > self.0.size() {
+            return None;
+        }
+        let Ok(root) = root_at(&self.0, size);
+        Some(root)
     }
 }
 
@@ -30,6 +32,8 @@ struct Watched<'a> {
     source: Box<dyn LogFiles>,
     log: &'a VerifierKey,
     bar: ProgressBar,
+    /// The checkpoint as it was fetched.
+    checkpoint: RefCell<Option<Vec<u8>>>,
 }
 
 impl LogFiles for Watched<'_> {
@@ -39,6 +43,7 @@ impl LogFiles for Watched<'_> {
             let signed =
                 bytes.as_deref().and_then(|note| SignedCheckpoint::open(note, self.log).ok());
             self.bar.set_length(signed.map_or(0, |signed| files_below(signed.head().size)));
+            self.checkpoint.replace(bytes.clone());
         } else {
             self.bar.inc(1);
         }
@@ -61,9 +66,11 @@ fn files_below(size: u64) -> u64 {
 pub(super) fn check(
     address: &Address,
     keep: Option<&Path>,
-    log: &VerifierKey,
+    pinned: &Pinned,
+    histories: &mut Histories,
 ) -> Result<Line, Failure> {
     let place = address.url();
+    let log = pinned.trust.log()?;
     let source: Box<dyn LogFiles> = if super::is_url(place) {
         Box::new(Http::new(address.clone()).map_err(Failure::new)?)
     } else {
@@ -73,13 +80,13 @@ pub(super) fn check(
         Some(folder) => Box::new(Keeping::new(source, folder)),
         None => source,
     };
-    let source = Watched { source, log, bar: progress::bar("checking files", 0) };
+    let bar = progress::bar("checking files", 0);
+    let source = Watched { source, log, bar, checkpoint: RefCell::default() };
     let mut state = State::new(log.clone());
-    let mut roots = Roots::default();
+    let mut roots = Roots(MemoryNodes::new());
     let audit = audit_log(&source, log, |index, leaf| {
         let replayed = state.replay(index, leaf, &roots);
-        roots.tree.append(tlog::leaf_hash(leaf));
-        roots.by_size.push(roots.tree.root());
+        roots.0.append(tlog::leaf_hash(leaf));
         match replayed {
             Replayed::Applied => None,
             Replayed::Void(refusal) | Replayed::Noise(refusal) => {
@@ -89,6 +96,12 @@ pub(super) fn check(
     })
     .map_err(Failure::new)?;
     source.bar.finish_and_clear();
+    let note = source.checkpoint.into_inner();
+    let note = note.and_then(|bytes| Note::parse(&bytes).ok());
+    // A head that the log did sign is worth comparing, also if its files are not what it says.
+    if let (Some(note), Some(head)) = (&note, audit.head) {
+        histories.saw(place, note.clone(), head);
+    }
     let findings = audit.findings.iter().map(|finding| {
         json::object([
             ("path", Value::from(finding.path.as_str())),
@@ -110,7 +123,19 @@ pub(super) fn check(
             ("root", head.root.to_string().into()),
             ("findings", findings),
         ];
-        return Ok(Line::good(place, "log", &text, members));
+        histories.saw_tree(place, roots.0);
+        let newest = if super::is_url(place) { pinned.newest } else { pinned.age };
+        let cosigned = note.map(|note| pinned.trust.check(&note, newest));
+        return Ok(match cosigned.transpose() {
+            Err(problem) => Line::bad(place, "log", &problem),
+            Ok(cosigned) => {
+                let line = Line::good(place, "log", &text, members);
+                match cosigned.flatten() {
+                    Some(cosigned) => line.and(&cosigned.text(), cosigned.members()),
+                    None => line,
+                }
+            }
+        });
     }
     let shown: Vec<String> = audit
         .findings
@@ -119,11 +144,7 @@ pub(super) fn check(
         .map(|finding| format!("\n  {}: {}", finding.path, finding.problem))
         .collect();
     let problem = format!("{} findings:{}", audit.findings.len(), shown.concat());
-    let mut line = Line::bad(place, "log", &problem);
-    if let Value::Object(object) = &mut line.json {
-        object.insert("findings", findings);
-    }
-    Ok(line)
+    Ok(Line::bad_with(place, "log", &problem, vec![("findings", findings)]))
 }
 
 #[cfg(test)]

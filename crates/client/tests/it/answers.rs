@@ -170,7 +170,7 @@ async fn refuses_a_head_that_does_not_extend_the_one_verified_before() {
         ("a fork of a larger size", forked.note(SIZE), Some(forked.clone()), not_an_extension),
         ("a fork of the same size", same_size, Some(forked.clone()), |e| {
             let same = ProofError::RootMismatch { root: Hash::new([0; 32]) };
-            let FalseAnswer::NotAnExtension { old: SEEN, new: SEEN, cause } = e else {
+            let FalseAnswer::NotAnExtension { old: SEEN, new: SEEN, cause, .. } = e else {
                 return false;
             };
             std::mem::discriminant(cause) == std::mem::discriminant(&same)
@@ -433,7 +433,7 @@ async fn refuses_an_old_receipt_under_a_head_older_than_the_one_verified() {
         }));
     });
     let error = falsehood("an old receipt", connection.append(&known).await);
-    assert!(matches!(error, FalseAnswer::RolledBack { old: SIZE, new: 5 }), "{error}");
+    assert!(matches!(error, FalseAnswer::RolledBack { old: SIZE, new: 5, .. }), "{error}");
     assert_eq!(*connection.trusted(), before);
 }
 

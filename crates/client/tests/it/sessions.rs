@@ -356,7 +356,7 @@ async fn a_log_that_was_rolled_back_or_forked_between_sessions_gets_nothing_sign
     scene.liar.log(|log| *log = Log::of(2));
     let error = scene.open().await.map(|_| ()).unwrap_err();
     let SessionError::Call(CallError::False(answer)) = &error else { panic!("{error}") };
-    assert!(matches!(answer, FalseAnswer::RolledBack { old: 3, new: 2 }), "{answer}");
+    assert!(matches!(answer, FalseAnswer::RolledBack { old: 3, new: 2, .. }), "{answer}");
 
     scene.liar.log(|log| *log = Log::of(9));
     let error = scene.open().await.map(|_| ()).unwrap_err();

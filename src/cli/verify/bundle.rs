@@ -1,0 +1,199 @@
+//! Bundles, and the openings that come with them.
+
+use exchange::bundle::{Attested, Bundle, Opened, VectorState};
+use json::Value;
+use record::column::Column;
+use tlog::{MemoryNodes, Note, Receipt, TreeHead, VerifierKey};
+
+use super::history::Histories;
+use super::{Inputs, Line, Pinned};
+use crate::cli::output::Failure;
+
+pub(super) fn check(
+    place: &str,
+    bundle: &Bundle,
+    inputs: &Inputs,
+    pinned: &Pinned,
+    histories: &mut Histories,
+    lines: &mut Vec<Line>,
+) -> Result<(), Failure> {
+    let log = pinned.trust.log_of(&bundle.origin)?;
+    let verdict = match bundle.verify(log, &[]) {
+        Ok(verdict) => verdict,
+        Err(fault) => {
+            lines.push(Line::bad(place, "bundle", &fault.to_string()));
+            return Ok(());
+        }
+    };
+    // The bundle verified, so its checkpoint is a note.
+    let note = Note::parse(bundle.checkpoint.as_bytes()).map_err(Failure::bad)?;
+    let cosigned = match pinned.trust.check(&note, pinned.age) {
+        Ok(cosigned) => cosigned,
+        Err(problem) => {
+            lines.push(Line::bad(place, "bundle", &problem));
+            return Ok(());
+        }
+    };
+    let first = lines.len();
+    for attested in &verdict.attested {
+        lines.push(describe_attestation(place, attested, &verdict.head, log, &pinned.parties));
+    }
+    if verdict.attested.is_empty() {
+        let text = format!(
+            "{} statements are in {} (size {})",
+            verdict.statements.len(),
+            log.name(),
+            verdict.head.size
+        );
+        lines.push(Line::good(place, "bundle", &text, Vec::new()));
+    }
+    if let Some(cosigned) = cosigned {
+        let line = lines.remove(first);
+        lines.insert(first, line.and(&cosigned.text(), cosigned.members()));
+    }
+    lines.extend(verdict.opened.iter().map(|opened| describe_opening(place, opened)));
+    for (opening, bytes) in inputs.openings.iter().filter(|(_, bytes)| concerns(bundle, bytes)) {
+        match bundle.verify(log, &[bytes]) {
+            Ok(verdict) => {
+                lines.extend(verdict.opened.last().map(|o| describe_opening(opening, o)));
+            }
+            Err(fault) => lines.push(Line::bad(opening, "opening", &fault.to_string())),
+        }
+    }
+    for (_, verified) in &verdict.statements {
+        histories.saw_statement(place, verified);
+    }
+    for leaf in &bundle.leaves {
+        let receipt = Receipt::new(leaf.index, leaf.proof.clone(), bundle.checkpoint.as_bytes());
+        let hash = tlog::leaf_hash(&leaf.envelope);
+        histories.saw_leaf(place, hash, receipt.map_err(Failure::bad)?);
+    }
+    if bundle.complete_from == 0 {
+        let leaves = bundle.leaves.iter().map(|leaf| tlog::leaf_hash(&leaf.envelope));
+        histories.saw_tree(place, leaves.collect::<MemoryNodes>());
+    }
+    histories.saw(place, note, verdict.head);
+    Ok(())
+}
+
+/// True if the opening is of a record in this bundle. Malformed openings concern every bundle,
+/// so that checking says what is wrong with them.
+pub(super) fn concerns(bundle: &Bundle, opening: &[u8]) -> bool {
+    let Ok(body) = record::opening::Body::parse(opening) else { return true };
+    bundle.leaves.iter().any(|leaf| {
+        exchange::SignedStatement::parse(&leaf.envelope)
+            .is_ok_and(|signed| signed.id().hash() == body.record)
+    })
+}
+
+fn describe_attestation(
+    place: &str,
+    attested: &Attested,
+    head: &TreeHead,
+    log: &VerifierKey,
+    parties: &[VerifierKey],
+) -> Line {
+    let header = &attested.header;
+    let columns: Vec<&str> = header.layout().columns().iter().map(Column::name).collect();
+    let pinned = parties.iter().find(|key| *key.name() == attested.signer);
+    let key_text = match pinned {
+        Some(key) if *key.public() == attested.key => "signed by the key you pinned",
+        Some(_) => {
+            let problem = format!(
+                "{} is signed by another key than the one you pinned for {}",
+                attested.record, attested.signer
+            );
+            return Line::bad(place, "attestation", &problem);
+        }
+        None => "signed by the key that the log has for it (pin your own with --party)",
+    };
+    let vector = match attested.vector {
+        VectorState::Holds => {
+            "its commitments rebuild the record and add up to the totals it can open"
+        }
+        VectorState::Absent => "its commitments are not in the bundle, so they were not checked",
+    };
+    let text = format!(
+        "{} attests an evaluation of {} items ({}) as entry {} of {} (size {}), \
+         {key_text}; {vector}",
+        attested.signer,
+        header.layout().items(),
+        columns.join(", "),
+        attested.index,
+        log.name(),
+        head.size
+    );
+    let members = vec![
+        ("record", attested.record.to_string().into()),
+        ("party", attested.signer.as_str().into()),
+        ("pinned", pinned.is_some().into()),
+        ("index", attested.index.into()),
+        ("size", head.size.into()),
+        ("root", head.root.to_string().into()),
+        ("items", header.layout().items().into()),
+        ("columns", json::array(columns)),
+        ("vector", (attested.vector == VectorState::Holds).into()),
+    ];
+    Line::good(place, "attestation", &text, members)
+}
+
+fn describe_opening(place: &str, opened: &Opened) -> Line {
+    let proved = &opened.proved;
+    let mut lines = vec![format!(
+        "{} opened {} items, {} totals and {} facts of record {}; all match its \
+         commitments",
+        opened.signer,
+        proved.items.len(),
+        proved.totals.len(),
+        proved.subjects.len(),
+        opened.record
+    )];
+    for item in proved.items.iter().take(20) {
+        let fields = item.fields.iter().map(|(name, value)| match value {
+            // Texts are shown escaped: they come from the other side.
+            Some(value) => format!("{name} = {}", Value::from(value.as_str()).to_text()),
+            None => format!("{name} is absent"),
+        });
+        let status = item.status.iter().map(|status| format!("status = {}", status.as_str()));
+        let all: Vec<String> = status.chain(fields).collect();
+        lines.push(format!("  item {} epoch {}: {}", item.index, item.epoch, all.join(", ")));
+    }
+    if proved.items.len() > 20 {
+        lines.push(format!("  … and {} more; --json has them all", proved.items.len() - 20));
+    }
+    lines.extend(proved.totals.iter().map(|t| format!("  total of {} = {}", t.column, t.total)));
+    lines.extend(
+        proved
+            .subjects
+            .iter()
+            .map(|s| format!("  {} = {}", s.name, Value::from(s.value.as_str()).to_text())),
+    );
+    let items = proved.items.iter().map(|item| {
+        let fields = item.fields.iter().map(|(n, v)| (n.as_str(), Value::from(v.clone())));
+        let scores = item.scores.iter().map(|(n, s)| (n.as_str(), Value::from(*s)));
+        json::object([
+            ("index", item.index.into()),
+            ("epoch", item.epoch.into()),
+            ("tag", item.tag.to_string().into()),
+            ("status", item.status.map(record::subject::Status::as_str).into()),
+            ("fields", json::object(fields)),
+            ("scores", json::object(scores)),
+        ])
+    });
+    let members = vec![
+        ("record", opened.record.to_string().into()),
+        ("party", opened.signer.as_str().into()),
+        ("items", json::array(items)),
+        (
+            "totals",
+            json::object(proved.totals.iter().map(|t| (t.column.as_str(), Value::from(t.total)))),
+        ),
+        (
+            "subjects",
+            json::object(
+                proved.subjects.iter().map(|s| (s.name.as_str(), Value::from(s.value.as_str()))),
+            ),
+        ),
+    ];
+    Line::good(place, "opening", &lines.join("\n"), members)
+}
