@@ -13,6 +13,7 @@ mod output;
 mod party;
 mod passphrase;
 mod process;
+mod policy;
 mod progress;
 mod serve;
 mod style;
@@ -70,6 +71,7 @@ enum Command {
     Verify(verify::Arguments),
     Witness(witness::Arguments),
     Bench(bench::Arguments),
+    Policy(policy::Arguments),
     Completions(Completions),
     Man(man::Arguments),
 }
@@ -108,6 +110,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Witness(arguments) => witness::run(&arguments, as_json),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Policy(arguments) => policy::run(&arguments),
         Command::Completions(arguments) => Ok(completions(&arguments)),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),
     };
