@@ -22,6 +22,7 @@ mod metrics;
 mod oracle;
 mod parties;
 mod pki;
+mod policies;
 mod quotas;
 mod refusals;
 mod schema;
