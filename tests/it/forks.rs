@@ -173,7 +173,7 @@ fn a_command_on_the_other_history_writes_the_evidence() {
     assert_eq!(fork.judge(&file), Kind::PrefixConflict);
     // Again, and it is the same file.
     fork.commit(theirs).exits(1);
-    assert_eq!(fork.written(".evidence"), [file.clone()]);
+    assert_eq!(fork.written(".evidence"), std::slice::from_ref(&file));
     // It convicts nobody whom the reader doesn't know, and proves nothing if a byte is changed.
     let stranger = fork.world.run(["verify", &file, "--party", "lab-b.vkey"]);
     stranger.exits(2).says(&["have not pinned", "--log-key"]);

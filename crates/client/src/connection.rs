@@ -399,12 +399,9 @@ impl Connection {
             let conflict = Box::new(self.accuse(self.trusted.clone(), new).await);
             return Err(FalseAnswer::RolledBack { old: old.size, new: head.size, conflict }.into());
         }
-        let mut error = match self.check_consistency(&old, &head).await {
-            Ok(_) => {
-                self.trusted = new;
-                return Ok(());
-            }
-            Err(error) => error,
+        let Err(mut error) = self.check_consistency(&old, &head).await else {
+            self.trusted = new;
+            return Ok(());
         };
         if let CallError::Unproved { conflict, .. }
         | CallError::False(FalseAnswer::NotAnExtension { conflict, .. }) = &mut error

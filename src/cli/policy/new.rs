@@ -105,7 +105,7 @@ fn write(arguments: &Arguments) -> Result<String, Failure> {
         threshold => match (threshold, top.as_slice()) {
             (None | Some("all" | "any" | "1"), [only]) => only.clone(),
             (threshold, _) => {
-                let safe = (top.len() + 1) / 2 + 1;
+                let safe = top.len().div_ceil(2) + 1;
                 let safe = safe.min(top.len()).to_string();
                 let threshold = threshold.unwrap_or(&safe);
                 let _ = writeln!(text, "group quorum {threshold} {}", top.join(" "));
