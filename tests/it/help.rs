@@ -297,7 +297,7 @@ fn the_command_page_lists_every_command() {
 fn a_command_line_that_makes_no_sense_is_an_error_in_words_and_in_json() {
     let world = World::new();
     for (arguments, word) in [
-        (vec!["verify"], "--log-key"),
+        (vec!["verify"], "FILE"),
         (vec!["verify", "a", "--log-key", "b", "--nonsense"], "--nonsense"),
         (vec!["no-such-command"], "no-such-command"),
         (vec!["completions", "tcsh"], "tcsh"),

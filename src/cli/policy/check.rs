@@ -15,10 +15,10 @@ use crate::cli::trust::read_policy;
 
 /// Check a policy: how many corrupt and how many silent witnesses it withstands.
 ///
-/// Two readers can be shown two histories only if the log and all witnesses that are in both of
-/// two quorums lie. With n witnesses of which k must cosign, that needs more than 2k - n of them
-/// to be honest: safe with f corrupt ones if 2k > n + f. Groups in groups are computed exactly.
-/// Owners are declared by comment lines, `# owner <witness> <owner>`, or by --owner.
+/// Two readers can be shown two histories only if the log lies, and with it every witness that is
+/// in both of two quorums. Where k of n witnesses must cosign, any two quorums share 2k - n or more:
+/// safe with f corrupt ones if 2k > n + f. Groups in groups are computed exactly. Owners are
+/// declared by comment lines, `# owner <witness> <owner>`, or by --owner.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     countersign policy check trust.policy\n  \
