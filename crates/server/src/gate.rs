@@ -70,6 +70,15 @@ impl SharedRegistry {
     }
 }
 
+/// A statement on its way to the writer.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) verified: VerifiedStatement,
+    /// What is wrong with the artifacts that it names. Known before its turn, but other reasons
+    /// come first.
+    pub(crate) artifacts: Option<Refusal>,
+}
+
 /// Asks the state machine in log order. Owned by the writer.
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -102,17 +111,21 @@ impl exchange::History for Roots<'_> {
 }
 
 impl Admission for Gate {
-    type Content = VerifiedStatement;
+    type Content = Candidate;
     type Refused = Refusal;
 
     fn admit(
         &mut self,
         index: u64,
-        entry: &Entry<VerifiedStatement>,
+        entry: &Entry<Candidate>,
         history: &dyn sequencer::History,
     ) -> Result<(), Refusal> {
-        let verified = entry.content();
-        self.state.check(index, verified, &Roots(history))?;
+        let Candidate { verified, artifacts } = entry.content();
+        let in_order = self.state.check(index, verified, &Roots(history)).err();
+        let refusals = [in_order, artifacts.clone()].into_iter().flatten();
+        if let Some(refusal) = refusals.min_by_key(Refusal::reason) {
+            return Err(refusal);
+        }
         self.state.apply(index, verified);
         self.holdings.name(verified.statement());
         if matches!(verified.statement().predicate(), Predicate::Party(_)) {

@@ -18,7 +18,7 @@ use tlog::{Hash, KeyKind, SigningKey};
 use tokio::sync::{oneshot, watch};
 use transport::{Identity, Peer};
 
-use crate::gate::{Admitted, Gate, SharedRegistry};
+use crate::gate::{Admitted, Candidate, Gate, SharedRegistry};
 use crate::holdings::{Envelopes, Holdings, Unnamed};
 use crate::metrics::{AppendResult, Metrics, Now};
 use crate::quota::{Meters, Quotas};
@@ -303,15 +303,21 @@ impl Service {
         }
         let named = artifacts(verified.statement());
         let pin = self.holdings.pin(named.iter().map(|need| need.digest).collect());
+        let mut candidate = Candidate { verified, artifacts: None };
         if !named.is_empty() {
             let service = Arc::clone(self);
-            let statement = verified.clone();
-            tokio::task::spawn_blocking(move || service.check_artifacts(&statement))
-                .await
-                .map_err(|_| stopping())??;
+            let statement = candidate.verified.clone();
+            let checked =
+                tokio::task::spawn_blocking(move || service.check_artifacts(&statement)).await;
+            if let Err(refusal) = checked.map_err(|_| stopping())? {
+                if !is_about_artifacts(&refusal) {
+                    return Err(refusal);
+                }
+                candidate.artifacts = Some(refusal);
+            }
         }
-        let key = StatementKey::new(*verified.id().as_bytes());
-        let entry = Entry::with_content(leaf, key, verified)
+        let key = StatementKey::new(*candidate.verified.id().as_bytes());
+        let entry = Entry::with_content(leaf, key, candidate)
             .map_err(|e| Refusal::new(Reason::LeafTooLarge, e.to_string()))?;
         let reply = move |answer: Result<Answer, AppendError<Refusal>>| {
             drop(pin);
@@ -501,6 +507,12 @@ fn refusal(error: AppendError<Refusal>) -> Refusal {
 
 pub(crate) fn stopping() -> Refusal {
     Refusal::new(Reason::Stopping, "the server takes no statements now; send the same again later")
+}
+
+/// Reasons that stay true until the statement's turn, where others may come before them.
+fn is_about_artifacts(refusal: &Refusal) -> bool {
+    let reasons = [Reason::ArtifactMissing, Reason::ArtifactInvalid, Reason::LimitExceeded];
+    reasons.contains(&refusal.reason())
 }
 
 fn invalid(message: String, digest: &Hash) -> Refusal {
