@@ -4,6 +4,7 @@ mod bench;
 mod commit;
 mod demo;
 mod evaluation_log;
+mod fsck;
 mod import;
 mod key;
 mod keygen;
@@ -69,6 +70,7 @@ enum Command {
     Commit(commit::Arguments),
     Open(open::Arguments),
     Verify(verify::Arguments),
+    Fsck(fsck::Arguments),
     Witness(witness::Arguments),
     Bench(bench::Arguments),
     Policy(policy::Arguments),
@@ -108,6 +110,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Commit(arguments) => commit::run(&arguments),
         Command::Open(arguments) => open::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Fsck(arguments) => fsck::run(&arguments),
         Command::Witness(arguments) => witness::run(&arguments, as_json),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),

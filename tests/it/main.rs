@@ -12,6 +12,7 @@ mod config;
 mod crash;
 mod demo;
 mod forks;
+mod fsck;
 mod health;
 mod help;
 mod http;

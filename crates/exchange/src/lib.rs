@@ -37,7 +37,7 @@ pub use registry::{HeldKey, Party, PartyNumber, Registry, Standing, VerifiedStat
 pub use sealed::{NotTheEnvelope, SealedFor, associated_data, body_message, check_envelope};
 pub use state::{
     Breach, EndedExchange, ExchangeState, ExchangeView, History, Obligation, ObligationStage,
-    Replayed, RunEnd, RunView, Side, State, Status,
+    Prefixes, Replayed, RunEnd, RunView, Side, State, Status,
 };
 pub use statement::{Common, STATEMENT_TYPE, SignedStatement, Statement};
 pub use time::{InvalidTime, Timestamp};

@@ -8,15 +8,18 @@ mod artifact_service;
 mod gate;
 mod holdings;
 mod http;
+mod inspection;
 mod log_service;
 mod metered;
 mod metrics;
+mod named;
 mod quota;
 mod serve;
 mod service;
 
 pub use gate::Admitted;
 pub use holdings::{Envelopes, Unnamed};
+pub use inspection::{Inspected, inspect};
 /// Answers that need a snapshot and no service: for fuzzing, and no promise.
 #[doc(hidden)]
 pub use log_service::{inclusion, list};

@@ -6,10 +6,8 @@ use std::time::Instant;
 
 use exchange::predicate::Predicate;
 use exchange::{
-    ArtifactKind, Reason, Refusal, Replayed, SignedStatement, State, VerifiedStatement, artifacts,
+    Reason, Refusal, Replayed, SignedStatement, State, StatementId, VerifiedStatement, artifacts,
 };
-use record::context::Context;
-use record::vector::verify_vector;
 use sequencer::{
     Answer, AppendError, ArtifactError, ArtifactStore, Entry, Fatal, Handle, Limits, Log,
     ReadError, Reader, Sequencer, StatementKey, Store,
@@ -21,6 +19,7 @@ use transport::{Identity, Peer};
 use crate::gate::{Admitted, Candidate, Gate, SharedRegistry};
 use crate::holdings::{Envelopes, Holdings, Unnamed};
 use crate::metrics::{AppendResult, Metrics, Now};
+use crate::named::{self, Sources};
 use crate::quota::{Meters, Quotas};
 
 /// What a server allows.
@@ -307,8 +306,8 @@ impl Service {
         if !named.is_empty() {
             let service = Arc::clone(self);
             let statement = candidate.verified.clone();
-            let checked =
-                tokio::task::spawn_blocking(move || service.check_artifacts(&statement)).await;
+            let check = move || named::check_all(statement.statement(), &*service);
+            let checked = tokio::task::spawn_blocking(check).await;
             if let Err(refusal) = checked.map_err(|_| stopping())? {
                 if !is_about_artifacts(&refusal) {
                     return Err(refusal);
@@ -351,77 +350,21 @@ impl Service {
         let checkpoint = snapshot.checkpoint();
         Ok(Some(Answer { index, leaf: hash, head, proof, checkpoint, duplicate: true }))
     }
+}
 
-    /// `ARTIFACT_MISSING`, `ARTIFACT_INVALID`: what a statement names must be stored and, where
-    /// anyone can check it, hold.
-    fn check_artifacts(&self, verified: &VerifiedStatement) -> Result<(), Refusal> {
-        for need in artifacts(verified.statement()) {
-            let length = self.artifacts.length(&need.digest).map_err(|e| broken(&e))?;
-            let Some(length) = length else {
-                let message = format!("{} is not stored; put it first, then append", need.digest);
-                return Err(
-                    Refusal::new(Reason::ArtifactMissing, message).with("digest", need.digest)
-                );
-            };
-            if !need.length.allows(length) {
-                let message = format!("{} has {length} bytes, which can't be right", need.digest);
-                return Err(invalid(message, &need.digest));
-            }
-            match need.kind {
-                ArtifactKind::Vector => self.check_vector(verified, &need.digest)?,
-                ArtifactKind::Envelope => self.check_envelope(verified, &need.digest)?,
-                ArtifactKind::ItemsProof | ArtifactKind::ClaimProof => {}
-            }
-        }
-        Ok(())
+impl Sources for Service {
+    fn length(&self, digest: &Hash) -> Result<Option<u64>, Refusal> {
+        self.artifacts.length(digest).map_err(|e| broken(&e))
     }
 
-    /// The commitment vector rebuilds the record root, its sums are the totals, and the proofs of
-    /// the totals hold.
-    fn check_vector(&self, verified: &VerifiedStatement, digest: &Hash) -> Result<(), Refusal> {
-        let statement = verified.statement();
-        let Predicate::Evaluation(evaluation) = statement.predicate() else { return Ok(()) };
-        // An intent that is still on its way can't vouch for a context: its author waits for it.
-        let Some(nonce) = self.nonce_of(&StatementKey::new(*evaluation.intent.as_bytes()))? else {
-            let message = format!("the log has no intent {}", evaluation.intent);
-            return Err(Refusal::new(Reason::UnknownStatement, message).at("/predicate/intent"));
-        };
-        let common = statement.common();
-        let agreement = common.exchange.map(|id| id.hash());
-        let context = Context::new(
-            common.origin.as_str(),
-            agreement.as_ref(),
-            common.signer.as_str(),
-            &nonce,
-        )
-        .map_err(|e| Refusal::new(Reason::LimitExceeded, e.to_string()))?;
-        let bytes = self.artifacts.get(digest, self.settings.max_artifact);
-        let Some(bytes) = bytes.map_err(|e| broken(&e))? else {
-            return Err(invalid(format!("{digest} is gone"), digest));
-        };
-        let header =
-            evaluation.header().map_err(|e| Refusal::new(Reason::LimitExceeded, e.to_string()))?;
-        verify_vector(&header, &context, &bytes)
-            .map_err(|e| invalid(format!("the commitment vector does not hold: {e}"), digest))?;
-        Ok(())
+    fn bytes(&self, digest: &Hash) -> Result<Option<Vec<u8>>, Refusal> {
+        self.artifacts.get(digest, self.settings.max_artifact).map_err(|e| broken(&e))
     }
 
-    /// An opening's envelope is sealed for this place, sender and reader. What is in it only its
-    /// reader can check.
-    fn check_envelope(&self, verified: &VerifiedStatement, digest: &Hash) -> Result<(), Refusal> {
-        let statement = verified.statement();
-        let Predicate::Opening(opening) = statement.predicate() else { return Ok(()) };
-        let bytes = self.artifacts.get(digest, self.settings.max_artifact);
-        let Some(bytes) = bytes.map_err(|e| broken(&e))? else {
-            return Err(invalid(format!("{digest} is gone"), digest));
-        };
-        exchange::check_envelope(statement.common(), &opening.record, &opening.envelope, &bytes)
-            .map_err(|e| invalid(e.to_string(), digest))
-    }
-
-    fn nonce_of(&self, intent: &StatementKey) -> Result<Option<[u8; 32]>, Refusal> {
+    fn nonce(&self, intent: &StatementId) -> Result<Option<[u8; 32]>, Refusal> {
         let snapshot = self.reader.snapshot();
-        let index = snapshot.index_of_key(intent).map_err(|e| unreadable(&e))?;
+        let key = StatementKey::new(*intent.as_bytes());
+        let index = snapshot.index_of_key(&key).map_err(|e| unreadable(&e))?;
         let Some(index) = index.filter(|index| *index < snapshot.size()) else { return Ok(None) };
         let leaf = snapshot.entry(index).map_err(|e| unreadable(&e))?;
         let signed = SignedStatement::parse(&leaf)?;
@@ -513,10 +456,6 @@ pub(crate) fn stopping() -> Refusal {
 fn is_about_artifacts(refusal: &Refusal) -> bool {
     let reasons = [Reason::ArtifactMissing, Reason::ArtifactInvalid, Reason::LimitExceeded];
     reasons.contains(&refusal.reason())
-}
-
-fn invalid(message: String, digest: &Hash) -> Refusal {
-    Refusal::new(Reason::ArtifactInvalid, message).with("digest", digest)
 }
 
 /// The cause goes to the operator's log, not to the caller: it may name paths.

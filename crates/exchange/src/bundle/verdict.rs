@@ -7,8 +7,8 @@ use record::header::Header;
 use record::opening::{Against, Body, Proved, Scope};
 use record::vector::verify_vector;
 use tlog::{
-    CompactRange, EMPTY_ROOT, Hash, KeyName, Policy, PolicyLog, ProofError, PublicKey,
-    SignedCheckpoint, TreeHead, VerifierKey, verify_consistency, verify_inclusion,
+    Hash, KeyName, Policy, PolicyLog, ProofError, PublicKey, SignedCheckpoint, TreeHead,
+    VerifierKey, verify_consistency, verify_inclusion,
 };
 
 use super::document::{Bundle, BundleLeaf};
@@ -17,7 +17,7 @@ use crate::artifact::artifacts;
 use crate::predicate::Predicate;
 use crate::reason::{Reason, Refusal};
 use crate::registry::{Registry, VerifiedStatement};
-use crate::state::{History, Replayed, State};
+use crate::state::{Prefixes, Replayed, State};
 use crate::statement::SignedStatement;
 use crate::values::StatementId;
 
@@ -180,7 +180,7 @@ impl Bundle {
             return Ok(());
         }
         let mut state = State::new(log.clone());
-        let mut prefixes = Prefixes { tree: CompactRange::new(), roots: vec![EMPTY_ROOT] };
+        let mut prefixes = Prefixes::new();
         for leaf in &self.leaves {
             match state.replay(leaf.index, &leaf.envelope, &prefixes) {
                 Replayed::Applied => prefixes.push(&leaf.envelope),
@@ -279,25 +279,6 @@ fn heads_of(verified: &VerifiedStatement) -> impl Iterator<Item = TreeHead> + us
         _ => None,
     };
     [statement.common().seen].into_iter().chain(tick)
-}
-
-/// The roots of all prefixes of a log that is there from its first entry on.
-struct Prefixes {
-    tree: CompactRange,
-    roots: Vec<Hash>,
-}
-
-impl Prefixes {
-    fn push(&mut self, leaf: &[u8]) {
-        self.tree.append(tlog::leaf_hash(leaf));
-        self.roots.push(self.tree.root());
-    }
-}
-
-impl History for Prefixes {
-    fn root(&self, size: u64) -> Option<Hash> {
-        self.roots.get(usize::try_from(size).ok()?).copied()
-    }
 }
 
 fn verify_opening(body: &[u8], attested: &[Attested]) -> Result<Opened, BundleFault> {

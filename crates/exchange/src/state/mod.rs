@@ -7,6 +7,7 @@
 mod digest;
 mod exchange;
 mod exchanges;
+mod prefixes;
 mod replay;
 mod scope;
 mod standalone;
@@ -20,6 +21,7 @@ pub use exchange::{
     Breach, EndedExchange, ExchangeState, ExchangeView, Obligation, ObligationStage, RunEnd,
     RunView, Side, Status,
 };
+pub use prefixes::Prefixes;
 pub use replay::Replayed;
 
 use crate::predicate::{Predicate, Tick};

@@ -1,0 +1,93 @@
+//! What a statement names must be stored and, where anyone can check it, hold. The service asks
+//! before it admits a statement, [`Inspection`](crate::Inspection) asks again of a folder.
+
+use exchange::predicate::Predicate;
+use exchange::{ArtifactKind, ArtifactNeed, Reason, Refusal, Statement, StatementId, artifacts};
+use record::context::Context;
+use record::vector::verify_vector;
+use tlog::Hash;
+
+/// Where the artifacts are, and what else of the log their check depends on.
+pub(crate) trait Sources {
+    /// The length of an artifact; `None` if it is not stored.
+    fn length(&self, digest: &Hash) -> Result<Option<u64>, Refusal>;
+
+    /// The bytes of an artifact; `None` if it is not stored.
+    fn bytes(&self, digest: &Hash) -> Result<Option<Vec<u8>>, Refusal>;
+
+    /// The nonce of an intent in the log.
+    fn nonce(&self, intent: &StatementId) -> Result<Option<[u8; 32]>, Refusal>;
+}
+
+/// `ARTIFACT_MISSING`, `ARTIFACT_INVALID`: the first of its artifacts that is not as it must be.
+pub(crate) fn check_all(statement: &Statement, sources: &dyn Sources) -> Result<(), Refusal> {
+    artifacts(statement).iter().try_for_each(|need| check(statement, need, sources))
+}
+
+/// The same for one of the artifacts.
+pub(crate) fn check(
+    statement: &Statement,
+    need: &ArtifactNeed,
+    sources: &dyn Sources,
+) -> Result<(), Refusal> {
+    let digest = &need.digest;
+    let Some(length) = sources.length(digest)? else {
+        let message = format!("{digest} is not stored; put it first, then append");
+        return Err(Refusal::new(Reason::ArtifactMissing, message).with("digest", digest));
+    };
+    if !need.length.allows(length) {
+        return Err(invalid(format!("{digest} has {length} bytes, which can't be right"), digest));
+    }
+    match need.kind {
+        ArtifactKind::Vector => check_vector(statement, digest, sources),
+        ArtifactKind::Envelope => check_envelope(statement, digest, sources),
+        ArtifactKind::ItemsProof | ArtifactKind::ClaimProof => Ok(()),
+    }
+}
+
+/// The commitment vector rebuilds the record root, its sums are the totals, and the proofs of the
+/// totals hold.
+fn check_vector(
+    statement: &Statement,
+    digest: &Hash,
+    sources: &dyn Sources,
+) -> Result<(), Refusal> {
+    let Predicate::Evaluation(evaluation) = statement.predicate() else { return Ok(()) };
+    // An intent that is still on its way can't vouch for a context: its author waits for it.
+    let Some(nonce) = sources.nonce(&evaluation.intent)? else {
+        let message = format!("the log has no intent {}", evaluation.intent);
+        return Err(Refusal::new(Reason::UnknownStatement, message).at("/predicate/intent"));
+    };
+    let common = statement.common();
+    let agreement = common.exchange.map(|id| id.hash());
+    let (origin, signer) = (common.origin.as_str(), common.signer.as_str());
+    let limit = |e: &dyn std::fmt::Display| Refusal::new(Reason::LimitExceeded, e.to_string());
+    let context =
+        Context::new(origin, agreement.as_ref(), signer, &nonce).map_err(|e| limit(&e))?;
+    let bytes = bytes(digest, sources)?;
+    let header = evaluation.header().map_err(|e| limit(&e))?;
+    verify_vector(&header, &context, &bytes)
+        .map_err(|e| invalid(format!("the commitment vector does not hold: {e}"), digest))?;
+    Ok(())
+}
+
+/// An opening's envelope is sealed for this place, sender and reader. What is in it only its
+/// reader can check.
+fn check_envelope(
+    statement: &Statement,
+    digest: &Hash,
+    sources: &dyn Sources,
+) -> Result<(), Refusal> {
+    let Predicate::Opening(opening) = statement.predicate() else { return Ok(()) };
+    let bytes = bytes(digest, sources)?;
+    exchange::check_envelope(statement.common(), &opening.record, &opening.envelope, &bytes)
+        .map_err(|e| invalid(e.to_string(), digest))
+}
+
+fn bytes(digest: &Hash, sources: &dyn Sources) -> Result<Vec<u8>, Refusal> {
+    sources.bytes(digest)?.ok_or_else(|| invalid(format!("{digest} is gone"), digest))
+}
+
+fn invalid(message: String, digest: &Hash) -> Refusal {
+    Refusal::new(Reason::ArtifactInvalid, message).with("digest", digest)
+}
