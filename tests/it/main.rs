@@ -33,5 +33,7 @@ mod sizes;
 mod support;
 mod tls;
 mod vault;
+#[cfg(feature = "otel")]
+mod traces;
 mod witness;
 mod witness_kills;

@@ -271,7 +271,7 @@ sections! {
     [telemetry] Telemetry {
         /// Lines of the log on standard error. Flag `--log-format`.
         log_format: LogFormat = LogFormat::Text,
-        /// Which of them, as `tracing` filters: `info`, `debug`, `warn,server=debug`. The
+        /// Which of them, as `tracing` filters: `info`, `debug`, `warn,transport=debug`. The
         /// environment variable RUST_LOG counts for more.
         log_filter: String = "info".to_owned(),
         /// Where traces go over OTLP/gRPC, such as `http://127.0.0.1:4317`. Takes a program that was

@@ -69,7 +69,7 @@ fn traces(endpoint: Option<&str>) -> Result<(Option<Boxed>, Tracing), Failure> {
         .with_resource(resource)
         .build();
     // Spans of calls only: what the exporter itself does must not be traced.
-    let filter = EnvFilter::new("off,server=info");
+    let filter = EnvFilter::new("off,transport=info,server=info");
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("countersign"));
     Ok((Some(layer.with_filter(filter).boxed()), Tracing { provider: Some(provider) }))
 }
