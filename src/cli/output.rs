@@ -160,6 +160,9 @@ impl From<client::SessionError> for Failure {
                 "run the same command again; if it stays so, keep what you have and compare \
                  checkpoints with the other party"
             }
+            SessionError::Call(CallError::NotWitnessed(_)) => {
+                "the statement is in the log; its operator knows which witnesses do not answer"
+            }
             SessionError::Call(CallError::False(_)) => {
                 "stop, keep what you have, and compare checkpoints with the other party"
             }

@@ -153,7 +153,7 @@ fn a_writer_that_met_a_failing_disk_says_so_and_the_next_start_recovers() {
         assert_eq!(again.inclusion.unwrap().index, acknowledged);
         let next = try_append(&mut log, &a.intent()).await.unwrap();
         assert_eq!(next.inclusion.unwrap().index, acknowledged + 1);
-        let request = v1::GetCheckpointRequest {};
+        let request = v1::GetCheckpointRequest::default();
         log.get_checkpoint(request).await.unwrap();
     });
     eventually("it serves", || (server.get("/readyz").status == 200).then_some(()));

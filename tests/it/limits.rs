@@ -91,8 +91,10 @@ fn connections_beyond_the_limit_are_closed_at_the_door() {
             (connections(&server, listener) == 1.0).then_some(())
         });
         if listener == "grpc" {
-            within(async { server.log().await.get_checkpoint(v1::GetCheckpointRequest {}).await })
-                .unwrap();
+            within(async {
+                server.log().await.get_checkpoint(v1::GetCheckpointRequest::default()).await
+            })
+            .unwrap();
         }
     }
 }
@@ -158,7 +160,7 @@ fn an_old_connection_is_asked_to_close_and_cut_if_it_does_not() {
     within(async {
         let mut log = server.log().await;
         for _ in 0..2 {
-            log.get_checkpoint(v1::GetCheckpointRequest {}).await.unwrap();
+            log.get_checkpoint(v1::GetCheckpointRequest::default()).await.unwrap();
         }
     });
 }
@@ -184,13 +186,13 @@ fn headers_beyond_the_limit_are_refused_before_anyone_acts_on_them() {
     within(async {
         let mut log = server.log().await;
         for (length, answered) in [(4_000, true), (9_500, false), (60_000, false)] {
-            let mut request = Request::new(v1::GetCheckpointRequest {});
+            let mut request = Request::new(v1::GetCheckpointRequest::default());
             let long = MetadataValue::try_from("x".repeat(length)).unwrap();
             request.metadata_mut().insert("x-long", long);
             let answer = log.get_checkpoint(request).await;
             assert_eq!(answer.is_ok(), answered, "{length}: {answer:?}");
         }
-        server.log().await.get_checkpoint(v1::GetCheckpointRequest {}).await.unwrap();
+        server.log().await.get_checkpoint(v1::GetCheckpointRequest::default()).await.unwrap();
     });
     let series = "countersign_calls_total{method=\"GetCheckpoint\",code=\"OK\"}";
     assert_eq!(metrics::value(server.admin("/metrics").text(), series), 2.0);

@@ -9,6 +9,7 @@
 mod bench;
 mod colour;
 mod config;
+mod cosigning;
 mod crash;
 mod demo;
 mod forks;
@@ -32,8 +33,8 @@ mod shutdown;
 mod sizes;
 mod support;
 mod tls;
-mod vault;
 #[cfg(feature = "otel")]
 mod traces;
+mod vault;
 mod witness;
 mod witness_kills;

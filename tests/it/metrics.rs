@@ -12,7 +12,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::parties::{Voice, withdrawal};
 use crate::service::{append, register, try_append};
-use crate::support::{World, within};
+use crate::support::{Server, World, within};
 
 /// The metrics of one name, OpenMetrics 1.0.
 struct Family {
@@ -130,7 +130,12 @@ fn samples(families: &BTreeMap<String, Family>) -> BTreeMap<String, BTreeSet<Str
 
 fn fresh() -> BTreeMap<String, Family> {
     let world = World::new();
-    let server = world.serve("log", &[]);
+    // With a witness that nobody runs: its metrics are there all the same.
+    let witness = crate::witness::log_key("w.example").verifier(tlog::KeyKind::Cosignature);
+    world.write("trust.policy", format!("witness w {witness} http://127.0.0.1:9/\nquorum w\n"));
+    let mut command = world.serve_command("log", &[]);
+    command.args(["--policy", "trust.policy"]);
+    let server = Server::start(command, &world.path("log.stderr")).unwrap();
     let answer = server.get("/metrics");
     assert_eq!(
         answer.header("content-type"),
@@ -185,7 +190,7 @@ fn metrics_count_what_happens() {
         assert!(try_append(&mut log, &intent).await.unwrap().existed);
         let early = a.draft_with(|common| common.number = 1, withdrawal(intent.id()));
         try_append(&mut log, &early).await.unwrap_err();
-        log.get_checkpoint(v1::GetCheckpointRequest {}).await.unwrap();
+        log.get_checkpoint(v1::GetCheckpointRequest::default()).await.unwrap();
         let mut artifacts = server.artifacts().await;
         let piece = v1::PutArtifactRequest { chunk: Bytes::from_static(b"seven b") };
         let put = artifacts.put_artifact(tokio_stream::once(piece)).await.unwrap().into_inner();

@@ -54,7 +54,8 @@ pub(crate) async fn register(log: &mut Client, server: &Server, name: &str) -> V
 
 /// The newest checkpoint, its signature verified.
 pub(crate) async fn checkpoint(log: &mut Client, server: &Server) -> SignedCheckpoint {
-    let answer = log.get_checkpoint(v1::GetCheckpointRequest {}).await.unwrap().into_inner();
+    let answer =
+        log.get_checkpoint(v1::GetCheckpointRequest::default()).await.unwrap().into_inner();
     SignedCheckpoint::open(&answer.checkpoint, &server.key).unwrap()
 }
 

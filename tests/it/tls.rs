@@ -102,7 +102,7 @@ impl Lands {
     async fn asks(&self, server: &Server, own: Option<&Issued>) -> Result<(), String> {
         let channel = self.channel(server, own).await.map_err(|e| format!("{e:?}"))?;
         let mut log = LogServiceClient::new(channel);
-        match log.get_checkpoint(v1::GetCheckpointRequest {}).await {
+        match log.get_checkpoint(v1::GetCheckpointRequest::default()).await {
             Ok(_) => Ok(()),
             Err(status) => {
                 let said = status.get_error_details().error_info().is_some();

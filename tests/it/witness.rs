@@ -33,9 +33,13 @@ pub(crate) fn request(key: &SigningKey, leaves: &[oracle::Node], old: usize) -> 
 impl World {
     /// The command of a witness in the folder `data` for these logs.
     pub(crate) fn witness_command(&self, data: &str, logs: &[&str]) -> Command {
+        self.witness_command_at(data, logs, "127.0.0.1:0")
+    }
+
+    fn witness_command_at(&self, data: &str, logs: &[&str], http: &str) -> Command {
         let mut command = binary(&self.path(""));
         command.args(["--json", "witness", "--data", data]);
-        command.args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]);
+        command.args(["--http", http, "--grpc", "127.0.0.1:0"]);
         for log in logs {
             command.args(["--log", log]);
         }
@@ -44,6 +48,11 @@ impl World {
 
     pub(crate) fn witness(&self, data: &str, logs: &[&str]) -> Witness {
         self.witness_by(self.witness_command(data, logs), data)
+    }
+
+    /// The same where it was before.
+    pub(crate) fn witness_at(&self, data: &str, logs: &[&str], http: SocketAddr) -> Witness {
+        self.witness_by(self.witness_command_at(data, logs, &http.to_string()), data)
     }
 
     pub(crate) fn witness_by(&self, command: Command, data: &str) -> Witness {

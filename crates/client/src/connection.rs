@@ -1,7 +1,7 @@
 //! A connection to one log that believes nothing it has not checked: every checkpoint is signed
 //! by the pinned key and extends the last one trusted, every proof leads to such a checkpoint.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::Denied;
 use api::v1;
@@ -12,8 +12,8 @@ use bytes::Bytes;
 use exchange::{Envelope, StatementId};
 use tlog::evidence::{KnownKeys, Role};
 use tlog::{
-    CheckpointError, Hash, ProofError, Receipt, SignedCheckpoint, TreeHead, VerifierKey,
-    inclusion_root, verify_consistency, verify_inclusion,
+    CheckpointError, Hash, Policy, ProofError, Receipt, SignedCheckpoint, TreeHead, Untrusted,
+    VerifiedCheckpoint, VerifierKey, inclusion_root, verify_consistency, verify_inclusion,
 };
 use tokio_stream::StreamExt as _;
 use tonic::transport::{Channel, Endpoint};
@@ -23,6 +23,10 @@ use crate::evidence::Conflict;
 
 /// Establishing a connection; answers have deadlines of their own.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long to wait before asking again for cosignatures; logs gather them each second or so.
+const BEAT: Duration = Duration::from_millis(500);
+/// The reason of a refusal to say that a quorum has cosigned.
+const NOT_WITNESSED: &str = "NOT_WITNESSED";
 /// Bytes of one piece of an upload.
 const CHUNK: usize = 256 << 10;
 /// Answers of the log are below 4 MiB.
@@ -43,6 +47,9 @@ pub enum CallError {
     /// The server refused.
     #[error("the log refused: {0}")]
     Denied(#[from] Box<Denied>),
+    /// The statement is in the log, and its witnesses have not cosigned it in time.
+    #[error("not witnessed in time: {0}")]
+    NotWitnessed(String),
     /// The log shows a head and does not prove that it extends the one verified before.
     #[error(
         "the log does not prove that its head of size {new} extends the one of size {old} that was \
@@ -70,6 +77,9 @@ pub enum FalseAnswer {
     /// A checkpoint that the pinned key did not sign, or not a checkpoint at all.
     #[error("checkpoint: {0}")]
     Checkpoint(#[from] CheckpointError),
+    /// A checkpoint that the policy does not take.
+    #[error("checkpoint: {0}")]
+    Untrusted(#[from] Untrusted),
     /// A head that does not extend the one that was verified before.
     #[error(
         "its head of size {new} does not extend the head of size {old} that was verified before: \
@@ -216,7 +226,7 @@ impl Connection {
         let trusted = match trusted {
             Some(note) => SignedCheckpoint::open(note, &key).map_err(FalseAnswer::from)?,
             None => {
-                let call = log.get_checkpoint(v1::GetCheckpointRequest {});
+                let call = log.get_checkpoint(newest());
                 let note = whole(server, patience, call).await?;
                 SignedCheckpoint::open(&note.checkpoint, &key).map_err(FalseAnswer::from)?
             }
@@ -245,7 +255,7 @@ impl Connection {
 
     /// Fetches the newest head and verifies that it extends the trusted one, which it becomes.
     pub async fn refresh(&mut self) -> Result<&SignedCheckpoint, CallError> {
-        let call = self.log.get_checkpoint(v1::GetCheckpointRequest {});
+        let call = self.log.get_checkpoint(newest());
         let note = whole(&self.server, self.patience, call).await?.checkpoint;
         let new = SignedCheckpoint::open(&note, &self.key).map_err(FalseAnswer::from)?;
         self.trust(new).await?;
@@ -275,9 +285,58 @@ impl Connection {
     /// Puts a statement into the log. Its receipt is verified before this returns; if it does not
     /// hold, the head that came with it is not trusted either.
     pub async fn append(&mut self, envelope: &Envelope) -> Result<Inclusion, CallError> {
+        let inclusion = self.receipt(envelope, v1::WaitFor::Committed).await?;
+        self.trust(inclusion.checkpoint.clone()).await?;
+        Ok(inclusion)
+    }
+
+    /// The receipt of a statement under a checkpoint that the policy's quorum has cosigned, all of
+    /// it verified; the statement is put into the log if it is not there. The log is asked again
+    /// until its witnesses are those of the policy, or `patience` is over.
+    pub async fn witnessed(
+        &mut self,
+        envelope: &Envelope,
+        policy: &Policy,
+        patience: Duration,
+    ) -> Result<(Inclusion, VerifiedCheckpoint), CallError> {
+        let deadline = tokio::time::Instant::now() + patience;
+        let (inclusion, verified) = loop {
+            let late = match self.receipt(envelope, v1::WaitFor::Witnessed).await {
+                Ok(inclusion) => match policy.verify(inclusion.checkpoint.note()) {
+                    Ok(verified) => break (inclusion, verified),
+                    // The log has its own quorum; another witness of ours may come later.
+                    Err(late @ Untrusted::NoQuorum { .. }) => late.to_string(),
+                    Err(untrusted) => return Err(FalseAnswer::from(untrusted).into()),
+                },
+                Err(CallError::Denied(denied)) if denied.reason == NOT_WITNESSED => denied.message,
+                Err(error) => return Err(error),
+            };
+            if tokio::time::Instant::now() + BEAT > deadline {
+                return Err(CallError::NotWitnessed(late));
+            }
+            tokio::time::sleep(BEAT).await;
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        verified.check_clock(now).map_err(FalseAnswer::from)?;
+        let (old, head) = (*self.trusted.head(), *verified.head());
+        if head.size < old.size {
+            // The log grew while it waited for its witnesses: what they cosigned must be a prefix.
+            self.check_consistency(&head, &old).await?;
+        } else {
+            self.trust(inclusion.checkpoint.clone()).await?;
+        }
+        Ok((inclusion, verified))
+    }
+
+    /// A receipt whose proof leads to a checkpoint that the pinned key signed.
+    async fn receipt(
+        &mut self,
+        envelope: &Envelope,
+        wait_for: v1::WaitFor,
+    ) -> Result<Inclusion, CallError> {
         let request = v1::AppendRequest {
             envelope: Bytes::copy_from_slice(envelope.as_bytes()),
-            wait_for: v1::WaitFor::Committed.into(),
+            wait_for: wait_for.into(),
         };
         let answer = whole(&self.server, self.patience, self.log.append(request)).await?;
         let inclusion = answer.inclusion.ok_or(FalseAnswer::Malformed("a receipt is missing"))?;
@@ -286,7 +345,6 @@ impl Connection {
         let (index, proof) = (inclusion.index, hashes(&inclusion.proof)?);
         verify_inclusion(&envelope.leaf_hash(), index, checkpoint.head(), &proof)
             .map_err(|cause| FalseAnswer::Inclusion { index, cause })?;
-        self.trust(checkpoint.clone()).await?;
         Ok(Inclusion { index, proof, checkpoint, existed: answer.existed })
     }
 
@@ -454,6 +512,12 @@ impl Connection {
             })?;
         Ok(hashes(&answer.proof)?)
     }
+}
+
+/// Asks for the newest head, whether witnesses have cosigned it or not: heads that a connection
+/// trusts never fall.
+fn newest() -> v1::GetCheckpointRequest {
+    v1::GetCheckpointRequest { wait_for: v1::WaitFor::Committed.into() }
 }
 
 /// A call with its whole answer: the channel's own deadline ends when the answer begins.

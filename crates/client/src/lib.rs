@@ -9,6 +9,7 @@ mod connection;
 mod entropy;
 pub mod evidence;
 pub mod files;
+mod http;
 pub mod keys;
 mod log_audit;
 mod log_files;
@@ -18,6 +19,7 @@ mod report;
 mod sealing;
 mod session;
 mod vault;
+mod witness;
 
 pub use address::{Address, InvalidTls, Tls};
 pub use connection::{CallError, Connection, FalseAnswer, Inclusion, Patience};
@@ -32,3 +34,4 @@ pub use vault::{
     ContainerError, DocumentError, Imported, Party, Rekeyed, Scope, Shredded, Signing, Vault,
     VaultError, VaultItem, VaultKey, VaultKind, VaultRecord,
 };
+pub use witness::{Cosigning, WitnessClient, WitnessError};

@@ -3,16 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::RootCertStore;
-
-use crate::address::{self, Address};
+use crate::address::Address;
 use crate::files;
+use crate::http::HttpClient;
 
 /// A file of the log could not be fetched. Says nothing about the log's honesty.
 #[derive(Debug, thiserror::Error)]
@@ -87,8 +80,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// A log served over HTTP/1.1. Not to be used from asynchronous code: it waits.
 #[derive(Debug)]
 pub struct Http {
-    prefix: String,
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: HttpClient,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -96,58 +88,25 @@ impl Http {
     /// The log below a prefix, such as `http://127.0.0.1:7401/`.
     pub fn new(prefix: impl Into<Address>) -> Result<Self, FetchError> {
         let address = prefix.into();
-        let prefix = address.url();
+        let wrong = |problem| FetchError { place: address.url().to_owned(), problem };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|e| FetchError { place: prefix.to_owned(), problem: e.to_string() })?;
-        let wrong = |problem: String| FetchError { place: prefix.to_owned(), problem };
-        let tls = match address.tls().map_err(|e| wrong(e.to_owned()))? {
-            Some(tls) => tls.config(),
-            // For http: no authority is trusted, so https would end at the handshake.
-            None => {
-                address::trusting(RootCertStore::empty(), None).map_err(|e| wrong(e.to_string()))?
-            }
-        };
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .build();
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        let prefix = format!("{}/", prefix.trim_end_matches('/'));
-        Ok(Self { prefix, client, runtime })
-    }
-
-    async fn request(&self, url: &str, max: usize) -> Result<Option<Vec<u8>>, String> {
-        let uri = url.parse().map_err(|e| format!("is not a URL: {e}"))?;
-        let answer = self.client.get(uri).await.map_err(|e| {
-            let cause =
-                std::error::Error::source(&e).map_or_else(String::new, |s| format!(": {s}"));
-            format!("{e}{cause}")
-        })?;
-        match answer.status().as_u16() {
-            200 => {}
-            404 | 410 => return Ok(None),
-            status => return Err(format!("answered with status {status}")),
-        }
-        let body = Limited::new(answer.into_body(), max).collect().await;
-        Ok(Some(body.map_err(|e| format!("body: {e}"))?.to_bytes().to_vec()))
+            .map_err(|e| wrong(e.to_string()))?;
+        Ok(Self { client: HttpClient::new(&address).map_err(wrong)?, runtime })
     }
 }
 
 impl LogFiles for Http {
     fn fetch(&self, path: &str, max: usize) -> Result<Option<Vec<u8>>, FetchError> {
-        let url = format!("{}{path}", self.prefix);
+        let wrong = |problem| FetchError { place: self.client.url(path), problem };
         // The timer needs the runtime's context, so it is made inside.
-        let answer = async { tokio::time::timeout(DEADLINE, self.request(&url, max)).await };
-        match self.runtime.block_on(answer) {
-            Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(problem)) => Err(FetchError { place: url, problem }),
-            Err(_) => Err(FetchError {
-                place: url,
-                problem: format!("no answer within {} s", DEADLINE.as_secs()),
-            }),
+        let answer = async { self.client.get(path, max, DEADLINE).await };
+        let answer = self.runtime.block_on(answer).map_err(wrong)?;
+        match answer.status {
+            200 => Ok(Some(answer.body)),
+            404 | 410 => Ok(None),
+            status => Err(wrong(format!("answered with status {status}"))),
         }
     }
 }

@@ -83,10 +83,9 @@ impl BundleMaker {
             leaves.insert(index, BundleLeaf { index, envelope, proof: inclusion.proof });
         }
         let origin = connection.key().name().clone();
+        let bare = || format!("log {}\nquorum none\n", connection.key());
         Ok(Bundle {
-            policy: self
-                .policy
-                .unwrap_or_else(|| format!("log {}\nquorum none\n", connection.key())),
+            policy: self.policy.unwrap_or_else(bare),
             origin,
             checkpoint: checkpoint.to_string(),
             leaves: leaves.into_values().collect(),

@@ -1,9 +1,11 @@
 //! A party at work on one log: its numbers, its trusted head and what it signs, all durable in
 //! its vault before anything leaves the machine.
 
+use std::time::Duration;
+
 use exchange::predicate::{self, Keys, Predicate, SealingKey};
 use exchange::{Common, Envelope, Reason, Refusal, Statement, StatementId};
-use tlog::{Hash, KeyName, SigningKey, VerifierKey};
+use tlog::{Hash, KeyName, Policy, SigningKey, VerifiedCheckpoint, VerifierKey};
 
 use crate::address::Address;
 use crate::connection::{CallError, Connection, Inclusion};
@@ -155,6 +157,20 @@ impl<'a, E: Entropy> Session<'a, E> {
     pub async fn send(&mut self, prepared: Prepared) -> Result<Logged, SessionError> {
         self.vault.put_scope(&prepared.scope, &mut self.entropy)?;
         self.submit(prepared.scope).await
+    }
+
+    /// The receipt of what was said under a checkpoint that a quorum of the policy has cosigned;
+    /// see [`Connection::witnessed`].
+    pub async fn witnessed(
+        &mut self,
+        logged: &Logged,
+        policy: &Policy,
+        patience: Duration,
+    ) -> Result<(Inclusion, VerifiedCheckpoint), SessionError> {
+        let envelope = &logged.envelope;
+        let witnessed = self.connection.witnessed(envelope, policy, patience).await?;
+        self.keep_trusted()?;
+        Ok(witnessed)
     }
 
     /// Sends a pending payload and notes the answer. Without an answer it stays pending.

@@ -59,7 +59,7 @@ async fn checkpoint(State(service): State<Arc<Service>>) -> Response {
     service.metrics().transport().read("http", "checkpoint");
     let headers =
         [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
-    (headers, service.reader().checkpoint().to_vec()).into_response()
+    (headers, service.shown().to_vec()).into_response()
 }
 
 async fn tile(State(service): State<Arc<Service>>, Path(path): Path<String>) -> Response {

@@ -16,6 +16,7 @@ mod named;
 mod quota;
 mod serve;
 mod service;
+mod witnesses;
 
 pub use gate::Admitted;
 pub use holdings::{Envelopes, Unnamed};
@@ -28,3 +29,4 @@ pub use metrics::Metrics;
 pub use quota::{Quotas, Rate};
 pub use serve::{Listeners, ServeError, serve, serve_on};
 pub use service::{Condition, OpenError, Queued, Service, Settings, Writer};
+pub use witnesses::{Pace, RolledBack, Shown, UnfitPolicy, Witnesses};

@@ -19,6 +19,7 @@ use transport::{Peer, TransportLimits, peer_of, status};
 
 use crate::artifact_service::too_slow;
 use crate::service::Queued;
+use crate::witnesses::Cosigning;
 use crate::{Condition, Service};
 
 /// Entries of one answer together; with their proofs and framing it stays below 4 MiB.
@@ -26,6 +27,9 @@ const PAGE_BYTES: usize = 3 << 20;
 
 /// Entries of one answer, whatever their size.
 const PAGE_ENTRIES: u64 = 4_096;
+
+/// The share of a call's time that an append waits for witnesses: what is left is for the answer.
+const WITNESSED: f64 = 0.8;
 
 /// Statements of one stream that may wait for the writer: half of what one commit takes.
 const IN_FLIGHT: usize = 512;
@@ -48,16 +52,20 @@ impl v1::log_service_server::LogService for LogApi {
     ) -> Result<Response<v1::AppendResponse>, Status> {
         let peer = peer_of(&request)?;
         let request = request.into_inner();
-        if request.wait_for() == v1::WaitFor::Witnessed {
-            let message = "this log has no witnesses yet; use WAIT_FOR_COMMITTED";
-            return Err(status::plain(Code::Unimplemented, status::NOT_SUPPORTED, message));
-        }
+        let patience = tokio::time::Instant::now() + self.limits.call.mul_f64(WITNESSED);
+        let witnesses = match request.wait_for() {
+            v1::WaitFor::Witnessed => Some(self.witnesses()?),
+            _ => None,
+        };
         let queued = self.service.enqueue_from(&peer, &request.envelope).await;
         let answer = match queued {
             Ok(queued) => queued.wait().await,
             Err(refusal) => Err(refusal),
         };
-        let answer = answer.map_err(|r| status::of(&r))?;
+        let mut answer = answer.map_err(|r| status::of(&r))?;
+        if let Some(witnesses) = witnesses {
+            self.witness(&mut answer, &witnesses, patience).await?;
+        }
         Ok(Response::new(appended(&answer)))
     }
 
@@ -76,9 +84,21 @@ impl v1::log_service_server::LogService for LogApi {
 
     async fn get_checkpoint(
         &self,
-        _: Request<v1::GetCheckpointRequest>,
+        request: Request<v1::GetCheckpointRequest>,
     ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
-        let checkpoint = Bytes::copy_from_slice(&self.service.reader().checkpoint());
+        let checkpoint = match request.into_inner().wait_for() {
+            v1::WaitFor::Unspecified => self.service.shown(),
+            v1::WaitFor::Committed => self.service.reader().checkpoint(),
+            v1::WaitFor::Witnessed => {
+                let shown = self.witnesses()?.shown().borrow().clone();
+                let shown = shown.filter(|shown| shown.quorum_time().is_some());
+                let message = "no quorum of this log's witnesses has cosigned anything yet";
+                let unwitnessed =
+                    || status::plain(Code::Unavailable, status::NOT_WITNESSED, message);
+                shown.ok_or_else(unwitnessed)?.checkpoint().as_bytes().into()
+            }
+        };
+        let checkpoint = Bytes::copy_from_slice(&checkpoint);
         Ok(Response::new(v1::GetCheckpointResponse { checkpoint }))
     }
 
@@ -230,6 +250,42 @@ impl Waiting {
 }
 
 impl LogApi {
+    /// The witnesses of this log, if it has any.
+    fn witnesses(&self) -> Result<Arc<Cosigning>, Status> {
+        self.service.cosigning().cloned().ok_or_else(|| {
+            let message = "this log has no witnesses; use WAIT_FOR_COMMITTED";
+            status::plain(Code::Unimplemented, status::NOT_SUPPORTED, message)
+        })
+    }
+
+    /// Puts in place of a receipt's checkpoint one that a quorum cosigned. The entry is committed
+    /// whatever comes of this.
+    async fn witness(
+        &self,
+        answer: &mut Answer,
+        witnesses: &Cosigning,
+        patience: tokio::time::Instant,
+    ) -> Result<(), Status> {
+        let index = answer.index;
+        let covering = tokio::time::timeout_at(patience, witnesses.covering(index)).await;
+        let Ok(shown) = covering else {
+            let message = format!(
+                "entry {index} is committed, and no quorum of witnesses has cosigned a head with \
+                 it yet; send the same bytes again"
+            );
+            let metadata = HashMap::from([("index".to_owned(), index.to_string())]);
+            let reason = status::NOT_WITNESSED;
+            return Err(status::with(Code::DeadlineExceeded, reason, message, metadata));
+        };
+        let (head, reader) = (*shown.head(), self.service.reader().clone());
+        answer.proof =
+            blocking(move || reader.inclusion(index, head.size).map_err(|e| unreadable(&e)))
+                .await?;
+        answer.head = head;
+        answer.checkpoint = shown.checkpoint().as_bytes().into();
+        Ok(())
+    }
+
     /// False if the caller has gone, or takes no answers: then its connection ends.
     async fn answer(
         &self,

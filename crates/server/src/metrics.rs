@@ -3,6 +3,7 @@
 //!
 //! Labels have a few fixed values: nothing a peer sends becomes a label.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+use crate::witnesses::CAUSES;
 
 /// Counters of one server. Clones are the same counters.
 #[derive(Debug, Clone)]
@@ -37,6 +40,13 @@ struct Counters {
     artifact_bytes: Family<DirectionLabels, Counter>,
     artifacts_removed: Counter,
     unnamed_bytes: Gauge,
+    /// When each witness last cosigned, or since when it is asked.
+    cosigned: Mutex<BTreeMap<String, Instant>>,
+    cosignature_age: Family<WitnessLabels, Gauge<f64, AtomicU64>>,
+    cosignature_failures: Family<FailureLabels, Counter>,
+    cosigning_seconds: Histogram,
+    witnessed_size: Gauge,
+    witnessed_age: Gauge<f64, AtomicU64>,
     transport: transport::Metrics,
 }
 
@@ -59,6 +69,18 @@ struct AppendLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CauseLabels {
+    cause: &'static str,
+}
+
+/// Names of witnesses come from the operator's policy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WitnessLabels {
+    witness: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabels {
+    witness: String,
     cause: &'static str,
 }
 
@@ -100,6 +122,24 @@ impl Default for Metrics {
                 "artifact_unnamed_bytes",
                 "Bytes of artifacts that no statement has named yet",
             ),
+            cosigned: Mutex::default(),
+            cosignature_age: add(
+                r,
+                "cosignature_age_seconds",
+                "Since a witness last cosigned, or since it is asked",
+            ),
+            cosignature_failures: add(
+                r,
+                "cosignature_failures",
+                "Cosignatures that did not come, by witness and cause",
+            ),
+            cosigning_seconds: latencies(),
+            witnessed_size: add(r, "witnessed_size", "Entries that a quorum of witnesses cosigned"),
+            witnessed_age: add(
+                r,
+                "witnessed_age_seconds",
+                "Since a quorum cosigned what the log shows, or since the process began",
+            ),
             transport: transport::Metrics::register(r),
         };
         r.register("append_seconds", "From request to answer", counters.append_seconds.clone());
@@ -108,6 +148,11 @@ impl Default for Metrics {
             "commit_seconds",
             "The transaction that swaps the head, with its sync",
             counters.commit_seconds.clone(),
+        );
+        r.register(
+            "cosigning_seconds",
+            "From a head to the quorum that cosigned it",
+            counters.cosigning_seconds.clone(),
         );
         let build = [("version", env!("CARGO_PKG_VERSION"))];
         r.register("build", "This program", Info::new(build));
@@ -156,8 +201,9 @@ fn touch<L: Clone + Eq + std::hash::Hash, M: Default>(family: &Family<L, M>, lab
     drop(family.get_or_create(labels));
 }
 
-/// Why the writer can end. `fenced` is a head swap that was refused.
-const FATAL_CAUSES: [&str; 4] = ["fenced", "storage", "read", "panic"];
+/// Why the writer can end. `fenced` is a head swap that was refused; `rolled_back` means that a
+/// witness shows what this log has lost.
+const FATAL_CAUSES: [&str; 5] = ["fenced", "storage", "read", "panic", "rolled_back"];
 
 /// What is read at the moment of a scrape.
 #[derive(Debug, Clone, Copy)]
@@ -166,6 +212,8 @@ pub(crate) struct Now {
     pub(crate) queue: sequencer::Depth,
     pub(crate) unnamed_bytes: u64,
     pub(crate) serving: bool,
+    /// Size and age of what a quorum cosigned last, if the log has witnesses.
+    pub(crate) witnessed: Option<(u64, Duration)>,
 }
 
 impl Metrics {
@@ -182,6 +230,14 @@ impl Metrics {
         gauge(&inner.queue_bytes, now.queue.bytes as u64);
         gauge(&inner.unnamed_bytes, now.unnamed_bytes);
         gauge(&inner.serving, u64::from(now.serving));
+        if let Some((size, age)) = now.witnessed {
+            gauge(&inner.witnessed_size, size);
+            inner.witnessed_age.set(age.as_secs_f64());
+        }
+        for (witness, since) in &*inner.cosigned.lock().unwrap_or_else(PoisonError::into_inner) {
+            let labels = WitnessLabels { witness: witness.clone() };
+            inner.cosignature_age.get_or_create(&labels).set(since.elapsed().as_secs_f64());
+        }
         let mut out = String::new();
         // Writing to a String does not fail.
         let _ = text::encode(&mut out, registry);
@@ -218,6 +274,35 @@ impl Metrics {
             Some(Fatal::Read(_) | Fatal::Stopped) => "read",
         };
         self.0.1.fatal.get_or_create(&CauseLabels { cause }).inc();
+    }
+
+    /// Witnesses with these names are asked from now on.
+    pub(crate) fn ask<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        for name in names {
+            self.cosigned(name);
+            for cause in CAUSES {
+                let witness = name.to_owned();
+                touch(&self.0.1.cosignature_failures, &FailureLabels { witness, cause });
+            }
+        }
+    }
+
+    pub(crate) fn cosigned(&self, witness: &str) {
+        let mut cosigned = self.0.1.cosigned.lock().unwrap_or_else(PoisonError::into_inner);
+        cosigned.insert(witness.to_owned(), Instant::now());
+    }
+
+    pub(crate) fn not_cosigned(&self, witness: &str, cause: &'static str) {
+        let labels = FailureLabels { witness: witness.to_owned(), cause };
+        self.0.1.cosignature_failures.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn witnessed(&self, took: Duration) {
+        self.0.1.cosigning_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn rolled_back(&self) {
+        self.0.1.fatal.get_or_create(&CauseLabels { cause: "rolled_back" }).inc();
     }
 
     pub(crate) fn artifact_in(&self, bytes: usize) {

@@ -13,6 +13,7 @@ use transport::{Background, Door, Guard, Shutdown, Transport, Unreadable, told, 
 
 use crate::artifact_service::ArtifactApi;
 use crate::log_service::LogApi;
+use crate::witnesses::{self, RolledBack};
 use crate::{Condition, Service, Writer, http};
 
 /// An envelope has at most 64 KiB; protobuf adds a few bytes.
@@ -42,6 +43,9 @@ pub enum ServeError {
     /// The writer met an error after which the state is unknown. Starting again recovers.
     #[error("the writer stopped: {0}; start the server again, it recovers what is durable")]
     Fatal(#[from] sequencer::Fatal),
+    /// A witness shows what this log has lost.
+    #[error(transparent)]
+    RolledBack(#[from] RolledBack),
     /// The writer's thread panicked, which is a bug.
     #[error("the writer's thread panicked")]
     Panicked,
@@ -98,6 +102,13 @@ pub async fn serve_on(
     let mut background = Background::default();
     background.run(report_health(health_reporter, service.conditions()));
     background.run(tidy(Arc::clone(&service)));
+    if let Some(cosigning) = service.cosigning() {
+        // Before anything is taken: a log that has lost entries must not sign others.
+        if let Err(found) = witnesses::check_all(&service, cosigning).await {
+            service.roll_back(found);
+        }
+        background.run(witnesses::gather(Arc::clone(&service)));
+    }
 
     // Closes the doors: told from outside, or because the writer has ended.
     let (end, ended) = watch::channel(false);
@@ -156,7 +167,11 @@ pub async fn serve_on(
         () = closing => Ok(()),
     };
     service.stop();
-    writer.await.unwrap_or(Err(ServeError::Panicked)).and(served)
+    let ended = writer.await.unwrap_or(Err(ServeError::Panicked)).and(served);
+    match service.rolled_back() {
+        Some(found) => Err(found.clone().into()),
+        None => ended,
+    }
 }
 
 /// Waits for the writer's end. If nobody asked for it, nothing is taken from then on.

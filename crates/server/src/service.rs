@@ -1,8 +1,8 @@
 //! The service without its transports: opening a log, checking a statement, appending it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use exchange::predicate::Predicate;
 use exchange::{
@@ -21,6 +21,7 @@ use crate::holdings::{Envelopes, Holdings, Unnamed};
 use crate::metrics::{AppendResult, Metrics, Now};
 use crate::named::{self, Sources};
 use crate::quota::{Meters, Quotas};
+use crate::witnesses::{Cosigning, RolledBack, Shown, Witnesses};
 
 /// What a server allows.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct Settings {
     pub unnamed: Unnamed,
     /// To whom stored envelopes are given.
     pub envelopes: Envelopes,
+    /// Who cosigns the log's checkpoints.
+    pub witnesses: Option<Witnesses>,
     /// Where it is counted what happens.
     pub metrics: Metrics,
 }
@@ -52,6 +55,7 @@ impl Default for Settings {
             quotas: None,
             unnamed: Unnamed::default(),
             envelopes: Envelopes::Parties,
+            witnesses: None,
             metrics: Metrics::default(),
         }
     }
@@ -103,6 +107,9 @@ pub struct Service {
     condition: watch::Sender<Condition>,
     holdings: Arc<Holdings>,
     meters: Option<Meters>,
+    cosigning: Option<Arc<Cosigning>>,
+    /// Set once a witness has shown what this log has lost.
+    rolled_back: OnceLock<RolledBack>,
 }
 
 /// The writer's thread, which ends with the log or with a fatal error.
@@ -136,6 +143,10 @@ impl Service {
         let (handle, writer) = Sequencer::start(log.with_admission(gate), settings.limits);
         let (condition, _) = watch::channel(Condition::Serving);
         let meters = settings.quotas.as_ref().map(Meters::new);
+        let cosigning = settings.witnesses.clone().map(|witnesses| {
+            settings.metrics.ask(witnesses.names());
+            Arc::new(Cosigning::new(witnesses, key.verifier(KeyKind::Ed25519)))
+        });
         let service = Self {
             reader,
             handle,
@@ -146,6 +157,8 @@ impl Service {
             condition,
             holdings,
             meters,
+            cosigning,
+            rolled_back: OnceLock::new(),
         };
         Ok((Arc::new(service), writer))
     }
@@ -187,7 +200,39 @@ impl Service {
             queue: self.handle.depth(),
             unnamed_bytes: self.holdings.unnamed_bytes(),
             serving: self.state() == Condition::Serving,
+            witnessed: self.cosigning.as_ref().map(|cosigning| cosigning.freshness(unix_now())),
         })
+    }
+
+    /// The checkpoint that the log shows to readers: with its witnesses' cosignatures if it has
+    /// witnesses, and then not always the newest head; else the newest.
+    pub fn shown(&self) -> Arc<[u8]> {
+        let shown =
+            self.cosigning.as_ref().and_then(|cosigning| cosigning.shown().borrow().clone());
+        shown.map_or_else(|| self.reader.checkpoint(), |shown| shown.checkpoint().as_bytes().into())
+    }
+
+    /// What the log shows of its witnesses' cosignatures, and a signal whenever it changes; `None`
+    /// if the log has no witnesses.
+    pub fn witnessed(&self) -> Option<watch::Receiver<Option<Arc<Shown>>>> {
+        self.cosigning.as_ref().map(|cosigning| cosigning.shown())
+    }
+
+    pub(crate) fn cosigning(&self) -> Option<&Arc<Cosigning>> {
+        self.cosigning.as_ref()
+    }
+
+    /// Stops for good: this log has signed entries that it does not have any more.
+    pub(crate) fn roll_back(&self, found: RolledBack) {
+        tracing::error!(%found, "stopping");
+        self.metrics().rolled_back();
+        let _ = self.rolled_back.set(found);
+        self.handle.stop();
+        self.mark_stopped();
+    }
+
+    pub(crate) fn rolled_back(&self) -> Option<&RolledBack> {
+        self.rolled_back.get()
     }
 
     pub(crate) fn holdings(&self) -> &Arc<Holdings> {
@@ -434,6 +479,11 @@ fn replay(reader: &Reader, mut state: State, holdings: &Holdings) -> Result<Stat
         }
     }
     Ok(state)
+}
+
+/// Unix seconds by this machine's clock.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 fn refusal(error: AppendError<Refusal>) -> Refusal {

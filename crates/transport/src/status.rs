@@ -31,6 +31,8 @@ pub const MALFORMED_MESSAGE: &str = "MALFORMED_MESSAGE";
 pub const UNKNOWN_METHOD: &str = "UNKNOWN_METHOD";
 /// The method can't do this yet.
 pub const NOT_SUPPORTED: &str = "NOT_SUPPORTED";
+/// The statement is in the log, and no quorum of witnesses has cosigned it yet; metadata `index`.
+pub const NOT_WITNESSED: &str = "NOT_WITNESSED";
 /// Too many calls or streams go on.
 pub const OVERLOADED: &str = "OVERLOADED";
 /// The call or the next message of a stream took too long.

@@ -3,11 +3,15 @@
 mod columns;
 mod items;
 mod kept;
+mod witnessed;
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use client::{BundleMaker, Entropy as _, Inclusion, Session, SystemEntropy, VaultRecord, files};
+use client::{
+    BundleMaker, CallError, Entropy as _, Inclusion, Session, SessionError, SystemEntropy,
+    VaultRecord, files,
+};
 use exchange::predicate::{Evaluation as EvaluationPredicate, Intent, Predicate, Program};
 use exchange::{StatementId, Timestamp, Word};
 use intake::Evaluation;
@@ -27,6 +31,7 @@ use super::progress;
 use super::trust::LogArguments;
 use items::Items;
 pub(super) use kept::item_values;
+use witnessed::{WaitArguments, Witnessed};
 
 /// Commit to an evaluation: import its log, record it in the vault, and put the attestation into
 /// the log.
@@ -36,7 +41,7 @@ pub(super) use kept::item_values;
 /// NAME.tlog-proof (the receipt) next to the log or to --out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  countersign commit run.eval --key lab-a.example.key \
-    --server http://127.0.0.1:7400 \\\n      --log-key log.vkey --no-agreement")]
+    --server http://127.0.0.1:7400 \\\n      --log-key log.vkey --no-agreement \\\n      --wait witnessed --policy trust.policy")]
 pub(super) struct Arguments {
     /// The evaluation log: a file, or the folder of a run.
     file: PathBuf,
@@ -49,6 +54,8 @@ pub(super) struct Arguments {
     tls: TlsArguments,
     #[command(flatten)]
     log: LogArguments,
+    #[command(flatten)]
+    wait: WaitArguments,
     /// Commit outside of any agreement: nobody else has promised anything.
     #[arg(long, required = true)]
     no_agreement: bool,
@@ -89,6 +96,7 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
 
     let trust = arguments.log.trust()?;
     let log_key = trust.log()?.clone();
+    let policy = arguments.wait.policy(&trust)?;
     let (key, vault) = arguments.party.open()?;
     let server = arguments.tls.address(&arguments.server)?;
     let session = Session::open(server, log_key, &key, &vault, SystemEntropy).await;
@@ -140,7 +148,24 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
     let sent = move |bytes| moved.set_position(bytes);
     session.connection().put_artifact_watched(record.vector(), sent).await?;
     bar.finish_and_clear();
-    let logged = session.send(prepared).await?;
+    let mut logged = session.send(prepared).await?;
+    // The statement is in the log, whether witnesses come in time or not.
+    let mut late = None;
+    let witnessed = match policy {
+        None => None,
+        Some(policy) => {
+            match session.witnessed(&logged, &policy, arguments.wait.patience()).await {
+                Ok((inclusion, verified)) => {
+                    logged.inclusion = inclusion;
+                    Some(Witnessed { policy, verified })
+                }
+                Err(error) => {
+                    late = Some(error);
+                    None
+                }
+            }
+        }
+    };
 
     let registration = session.registration()?;
     let bundle = BundleMaker::new([registration, intent.id, logged.id])
@@ -153,7 +178,23 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
     let receipt = out.with_extension("tlog-proof");
     files::write(&out, &bundle, files::Access::Shared)?;
     files::write(&receipt, &logged.inclusion.receipt().to_bytes(), files::Access::Shared)?;
-    Ok(report(&key, &evaluation, &record, logged.id, &logged.inclusion, &left_out, &out, &receipt))
+    if let Some(error) = late {
+        if !matches!(error, SessionError::Call(CallError::NotWitnessed(_))) {
+            return Err(error.into());
+        }
+        let index = logged.inclusion.index;
+        let (out, receipt) = (out.display(), receipt.display());
+        return Err(Failure::new(format!(
+            "committed as entry {index}, but not witnessed: {error}; {out} and {receipt} are \
+             written, without cosignatures"
+        ))
+        .next(
+            "nothing has to be committed again; ask the log's operator which witnesses are silent",
+        ));
+    }
+    let report =
+        Reported { id: logged.id, inclusion: &logged.inclusion, out: &out, receipt: &receipt };
+    Ok(report.report(&key, &evaluation, &record, &left_out, witnessed.as_ref()))
 }
 
 /// A log that contradicts itself is not committed to, unless the user has said so.
@@ -253,52 +294,70 @@ fn default_out(file: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-#[expect(clippy::too_many_arguments, reason = "one sentence for people, one object for machines")]
-fn report(
-    key: &SigningKey,
-    evaluation: &Evaluation,
-    record: &Record,
+/// What became of a record.
+struct Reported<'a> {
     id: StatementId,
-    inclusion: &Inclusion,
-    left_out: &[String],
-    out: &Path,
-    receipt: &Path,
-) -> Report {
-    let origin = inclusion.checkpoint.checkpoint().origin();
-    let items = record.header().layout().items();
-    let names: Vec<&str> = record.header().layout().columns().iter().map(Column::name).collect();
-    let mut text = format!(
-        "Committed: {} attests an evaluation of {items} items in {} as entry {} of {origin}.\n\
+    inclusion: &'a Inclusion,
+    out: &'a Path,
+    receipt: &'a Path,
+}
+
+impl Reported<'_> {
+    fn report(
+        &self,
+        key: &SigningKey,
+        evaluation: &Evaluation,
+        record: &Record,
+        left_out: &[String],
+        witnessed: Option<&Witnessed>,
+    ) -> Report {
+        let Self { id, inclusion, out, receipt } = self;
+        let origin = inclusion.checkpoint.checkpoint().origin();
+        let items = record.header().layout().items();
+        let names: Vec<&str> =
+            record.header().layout().columns().iter().map(Column::name).collect();
+        let mut text = format!(
+            "Committed: {} attests an evaluation of {items} items in {} as entry {} of {origin}.\n\
          record   {id}\ncolumns  {}\nbundle   {}\nreceipt  {}",
-        key.name(),
-        evaluation.name,
-        inclusion.index,
-        names.join(", "),
-        out.display(),
-        receipt.display()
-    );
-    if !left_out.is_empty() {
-        text.push_str(&format!("\nnot committed to, for want of a scale: {}", left_out.join(", ")));
-    }
-    text.push_str(&format!(
-        "\nnext: send {} to the other party, who runs\n      countersign verify {} --log-key \
+            key.name(),
+            evaluation.name,
+            inclusion.index,
+            names.join(", "),
+            out.display(),
+            receipt.display()
+        );
+        if !left_out.is_empty() {
+            text.push_str(&format!(
+                "\nnot committed to, for want of a scale: {}",
+                left_out.join(", ")
+            ));
+        }
+        if let Some(witnessed) = witnessed {
+            text.push_str(&witnessed.line());
+        }
+        text.push_str(&format!(
+            "\nnext: send {} to the other party, who runs\n      countersign verify {} --log-key \
          log.vkey --party {}.vkey",
-        out.display(),
-        out.display(),
-        key.name()
-    ));
-    let json = json::object([
-        ("record", id.to_string().into()),
-        ("party", key.name().as_str().into()),
-        ("origin", origin.into()),
-        ("index", inclusion.index.into()),
-        ("size", inclusion.checkpoint.head().size.into()),
-        ("root", inclusion.checkpoint.head().root.to_string().into()),
-        ("items", items.into()),
-        ("columns", json::array(names)),
-        ("not_committed", json::array(left_out.iter().map(String::as_str))),
-        ("bundle", out.display().to_string().into()),
-        ("receipt", receipt.display().to_string().into()),
-    ]);
-    Report::good(text, json)
+            out.display(),
+            out.display(),
+            key.name()
+        ));
+        let mut members = vec![
+            ("record", id.to_string().into()),
+            ("party", key.name().as_str().into()),
+            ("origin", origin.into()),
+            ("index", inclusion.index.into()),
+            ("size", inclusion.checkpoint.head().size.into()),
+            ("root", inclusion.checkpoint.head().root.to_string().into()),
+            ("items", items.into()),
+            ("columns", json::array(names)),
+            ("not_committed", json::array(left_out.iter().map(String::as_str))),
+            ("bundle", out.display().to_string().into()),
+            ("receipt", receipt.display().to_string().into()),
+        ];
+        if let Some(witnessed) = witnessed {
+            members.extend(witnessed.members());
+        }
+        Report::good(text, json::object(members))
+    }
 }

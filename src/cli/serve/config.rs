@@ -267,6 +267,21 @@ sections! {
         unnamed_seconds: u64 = 3_600,
     }
 
+    /// Who cosigns this log's checkpoints. With a policy, `/checkpoint` shows what a quorum cosigned.
+    [witnesses] WitnessesSection {
+        /// A tlog-policy file: each `witness` line with a URL is asked, and the `quorum` line says
+        /// when a head counts as witnessed. Flag `--policy`.
+        policy: Option<PathBuf> = None,
+        /// The authority of the certificates of witnesses with an https URL, PEM.
+        ca: Option<PathBuf> = None,
+        /// How often they are asked about the newest head, in milliseconds.
+        beat_ms: u64 = 1_000,
+        /// When a witness must have answered, in milliseconds.
+        deadline_ms: u64 = 5_000,
+        /// When a head that does not change is cosigned again.
+        refresh_seconds: u64 = 10,
+    }
+
     /// What the server says about itself.
     [telemetry] Telemetry {
         /// Lines of the log on standard error. Flag `--log-format`.
@@ -375,8 +390,14 @@ impl Loaded {
 impl Config {
     fn resolve(&mut self, folder: &Path) {
         let tls = &mut self.tls;
-        let optional =
-            [&mut tls.certificate, &mut tls.key, &mut tls.client_ca, &mut tls.client_crl];
+        let optional = [
+            &mut tls.certificate,
+            &mut tls.key,
+            &mut tls.client_ca,
+            &mut tls.client_crl,
+            &mut self.witnesses.policy,
+            &mut self.witnesses.ca,
+        ];
         let certificates = optional.into_iter().flatten();
         let keys = self.parties.iter_mut().map(|party| &mut party.vkey);
         for path in certificates.chain(keys).chain([&mut self.log.data]) {

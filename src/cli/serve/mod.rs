@@ -3,6 +3,7 @@
 pub(super) mod config;
 mod data;
 pub(super) mod telemetry;
+mod witnesses;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use client::keys;
 use sequencer::Depth;
-use server::{Admitted, Listeners, Metrics, Quotas, Rate, Service, Settings, Unnamed};
+use server::{Admitted, Listeners, Metrics, Quotas, Rate, Service, Settings, Unnamed, Witnesses};
 use tlog::{KeyKind, SigningKey, VerifierKey};
 use tokio::net::TcpListener;
 use transport::{Fingerprint, Reading, Roster, Transport, TransportLimits};
@@ -70,6 +71,9 @@ pub(super) struct Arguments {
     /// Which client certificates that authority has revoked.
     #[arg(long, value_name = "FILE.pem")]
     client_crl: Option<PathBuf>,
+    /// The witnesses of this log and their quorum: a tlog-policy file. Each with a URL is asked.
+    #[arg(long, value_name = "FILE.policy")]
+    policy: Option<PathBuf>,
     /// Let everybody read, wherever the listeners are.
     #[arg(long)]
     public_read: bool,
@@ -127,6 +131,7 @@ impl Arguments {
         put_some(&mut config.tls.key, &self.tls_key);
         put_some(&mut config.tls.client_ca, &self.client_ca);
         put_some(&mut config.tls.client_crl, &self.client_crl);
+        put_some(&mut config.witnesses.policy, &self.policy);
         put_some(&mut config.read.public, &self.public_read.then_some(true));
         put_some(&mut config.read.envelopes, &self.envelopes);
         put(&mut config.telemetry.log_format, &self.log_format);
@@ -143,7 +148,8 @@ async fn serve(arguments: &Arguments, config: &Config, as_json: bool) -> Result<
     let log = data::open_log(&config.log.data, &key, &metrics)?;
     let recovered = log.reader().head().size;
     let admitted = parties.len();
-    let settings = settings(config, parties, metrics);
+    let witnesses = witnesses::read(&config.witnesses, &key.verifier(KeyKind::Ed25519))?;
+    let settings = settings(config, parties, witnesses, metrics);
     let (service, writer) = Service::start(log, &key, settings)
         .map_err(|e| Failure::new(format!("{}: {e}", config.log.data.display())))?;
 
@@ -244,7 +250,12 @@ fn transport(config: &Config, roster: Roster) -> Result<Transport, Failure> {
     Ok(transport)
 }
 
-fn settings(config: &Config, parties: BTreeMap<String, VerifierKey>, metrics: Metrics) -> Settings {
+fn settings(
+    config: &Config,
+    parties: BTreeMap<String, VerifierKey>,
+    witnesses: Option<Witnesses>,
+    metrics: Metrics,
+) -> Settings {
     let Config { limits, quota, .. } = config;
     let loopback = |address: SocketAddr| address.ip().is_loopback();
     let alone = config.tls.client_ca.is_none()
@@ -276,6 +287,7 @@ fn settings(config: &Config, parties: BTreeMap<String, VerifierKey>, metrics: Me
             keep: Duration::from_secs(quota.unnamed_seconds),
         },
         envelopes,
+        witnesses,
         metrics,
     }
 }
