@@ -11,7 +11,7 @@ use tlog::{
 use crate::entry::StatementKey;
 use crate::store::StoreError;
 use crate::tail::Tail;
-use crate::tiles::{Tiles, View};
+use crate::tiles::{Bundle, Tiles, View};
 
 /// The log at one published size. Cheap to copy, never changes, and holds up nobody: keep one for
 /// the answers that must agree with each other. Nothing beyond its size can be had from it.
@@ -110,7 +110,7 @@ impl Snapshot {
                 Some(entries) => {
                     encode_bundle(entries[..usize::from(width)].iter().map(|entry| &**entry))
                 }
-                None => view.tiles.bundle(tail, path.index())?.prefix(width).to_vec(),
+                None => view.tiles.bundle(tail, path.index())?.into_prefix(width),
             },
         };
         Ok(Some(bytes))
@@ -126,7 +126,7 @@ impl Snapshot {
         if range.end > self.size() {
             return Err(ReadError::Beyond { size: self.size() });
         }
-        Ok(Entries { snapshot: self.clone(), range })
+        Ok(Entries { snapshot: self.clone(), range, bundle: None })
     }
 
     /// The leaf hash of one entry.
@@ -171,10 +171,27 @@ fn join(hashes: &[Hash]) -> Vec<u8> {
 }
 
 /// The entries of a range of a snapshot; see [`Snapshot::entries`].
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Entries {
     snapshot: Snapshot,
     range: Range<u64>,
+    /// The full bundle read last, and its index.
+    bundle: Option<(u64, Bundle)>,
+}
+
+impl Entries {
+    fn entry(&mut self, index: u64) -> Result<Arc<[u8]>, ReadError> {
+        let View { tail, tiles } = self.snapshot.view();
+        if let Some([entry, ..]) = tail.entries_from(index) {
+            return Ok(Arc::clone(entry));
+        }
+        let wanted = index / TILE_WIDTH;
+        let (_, bundle) = match self.bundle.take() {
+            Some(kept) if kept.0 == wanted => self.bundle.insert(kept),
+            _ => self.bundle.insert((wanted, tiles.bundle(tail, wanted)?)),
+        };
+        Ok(bundle.entry((index % TILE_WIDTH) as usize))
+    }
 }
 
 impl Iterator for Entries {
@@ -182,7 +199,7 @@ impl Iterator for Entries {
 
     fn next(&mut self) -> Option<Self::Item> {
         let index = self.range.next()?;
-        Some(self.snapshot.entry(index))
+        Some(self.entry(index))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

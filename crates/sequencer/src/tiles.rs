@@ -19,8 +19,9 @@ use crate::tail::{Tail, full_tile};
 /// 128 × 16 KiB = 2 MiB: the tiles that proofs of the last 30,000 entries need, and more.
 const TREES: usize = 128;
 
-/// Bytes of bundles, two of the largest or some hundred of small statements.
-const BUNDLE_BYTES: usize = 32 << 20;
+/// 4 MiB: the bundles of some 10,000 small statements, for whoever asks for single entries. Those
+/// who go through the log read each bundle once and leave the cache alone.
+const BUNDLE_BYTES: usize = 4 << 20;
 
 /// The tiles of one store, with a cache that all readers share.
 pub(crate) struct Tiles {
@@ -33,6 +34,7 @@ pub(crate) struct Tiles {
 struct Tree(Vec<Vec<Hash>>);
 
 /// A full bundle and where its entries end.
+#[derive(Debug)]
 pub(crate) struct Bundle {
     bytes: Vec<u8>,
     ends: Vec<usize>,
@@ -76,11 +78,18 @@ impl Tiles {
         Ok(tree)
     }
 
-    /// A full bundle, each entry checked against its leaf hash.
-    pub(crate) fn bundle(&self, tail: &Tail, index: u64) -> Result<Arc<Bundle>, ReadError> {
+    /// A full bundle for one of its entries: from the cache, or read and kept.
+    fn cached_bundle(&self, tail: &Tail, index: u64) -> Result<Arc<Bundle>, ReadError> {
         if let Some(bundle) = lock(&self.bundles).find(&index) {
             return Ok(bundle);
         }
+        let bundle = Arc::new(self.bundle(tail, index)?);
+        lock(&self.bundles).put(index, Arc::clone(&bundle), bundle.bytes.len());
+        Ok(bundle)
+    }
+
+    /// Reads a full bundle and checks each entry against its leaf hash.
+    pub(crate) fn bundle(&self, tail: &Tail, index: u64) -> Result<Bundle, ReadError> {
         let path = full_tile(TileKind::Entries, index);
         let bytes = self.reads.tile(&path)?.ok_or(ReadError::Missing { path })?;
         let damaged = || ReadError::Damaged { path };
@@ -95,10 +104,7 @@ impl Tiles {
             end += 2 + entry.len();
             ends.push(end);
         }
-        let weight = bytes.len();
-        let bundle = Arc::new(Bundle { bytes, ends });
-        lock(&self.bundles).put(index, Arc::clone(&bundle), weight);
-        Ok(bundle)
+        Ok(Bundle { bytes, ends })
     }
 }
 
@@ -120,8 +126,9 @@ impl Tree {
 
 impl Bundle {
     /// The first `width` entries as the store keeps them.
-    pub(crate) fn prefix(&self, width: u16) -> &[u8] {
-        &self.bytes[..self.ends[usize::from(width) - 1]]
+    pub(crate) fn into_prefix(mut self, width: u16) -> Vec<u8> {
+        self.bytes.truncate(self.ends[usize::from(width) - 1]);
+        self.bytes
     }
 
     /// One entry of the 256.
@@ -147,7 +154,7 @@ impl View<'_> {
         match self.tail.entries_from(index) {
             Some([entry, ..]) => Ok(Arc::clone(entry)),
             _ => {
-                let bundle = self.tiles.bundle(self.tail, index / TILE_WIDTH)?;
+                let bundle = self.tiles.cached_bundle(self.tail, index / TILE_WIDTH)?;
                 Ok(bundle.entry((index % TILE_WIDTH) as usize))
             }
         }
