@@ -159,7 +159,7 @@ struct FileReads {
     idle: Mutex<Vec<Connection>>,
 }
 
-/// 8 × about 2 MiB of page cache; more readers at once open a connection for their one question.
+/// 8 × 512 KiB of page cache; more readers at once open a connection for their one question.
 const IDLE_CONNECTIONS: usize = 8;
 
 impl FileReads {
