@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
-use intake::{Evaluation, Folder, Import, Options, Outcome};
+use intake::{Evaluation, Folder, Import, Limits, Options, Outcome};
 use sha2::{Digest as _, Sha256};
 use tlog::Hash;
 
@@ -22,15 +22,30 @@ pub(super) struct LogOptions {
     /// Of several ZIP members with one name take the last, and record how many it replaced.
     #[arg(long)]
     allow_superseded: bool,
+    /// Another value for a limit that docs/import.md names, for a log known to be that large.
+    /// Repeat for each.
+    #[arg(long = "limit", value_name = "NAME=VALUE")]
+    limits: Vec<String>,
 }
 
 impl LogOptions {
-    pub(super) fn options(&self) -> Options {
-        Options {
+    pub(super) fn options(&self) -> Result<Options, Failure> {
+        let mut limits = Limits::default();
+        for limit in &self.limits {
+            let value = limit
+                .split_once('=')
+                .and_then(|(name, value)| limits.with(name, value.parse().ok()?));
+            limits = value.ok_or_else(|| {
+                Failure::new(format!("--limit {limit}: there is no such limit, or it is no number"))
+                    .next("write --limit NAME=VALUE with a name from docs/import.md")
+            })?;
+        }
+        Ok(Options {
+            limits,
             flag_mismatch: self.flag_mismatch,
             allow_superseded: self.allow_superseded,
             ..Options::default()
-        }
+        })
     }
 }
 

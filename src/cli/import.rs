@@ -31,7 +31,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
     let rows = arguments.items.as_deref().map(read_items).transpose()?;
-    let options = arguments.log.options();
+    let options = arguments.log.options()?;
     let mut texts = Vec::new();
     let mut reports = Vec::new();
     let mut verdict = Verdict::Good;
@@ -115,7 +115,8 @@ fn describe(path: &Path, outcome: &Outcome, flag_mismatch: bool) -> String {
         Outcome::Refused(refusal) => refusal,
     };
     let refused = Stream::Out.red("refused");
-    let mut text = format!("{}: {refused}: {}", path.display(), refusal.code);
+    let name = refusal.evaluation.as_ref().map_or_else(String::new, |name| format!("{name}: "));
+    let mut text = format!("{}: {name}{refused}: {}", path.display(), refusal.code);
     text.push_str(&format!("\n  {}", refusal.message));
     if let Some(member) = &refusal.member {
         text.push_str(&format!("\n  in {member}"));

@@ -6,6 +6,10 @@
 // Functions that several tests share are tests too.
 #![allow(clippy::unwrap_used)]
 
+// Takes archives apart without any code of the reader that is tested.
+#[allow(dead_code)]
+#[path = "../../crates/intake/tests/it/archive.rs"]
+mod archive;
 mod bench;
 mod colour;
 mod config;
@@ -17,6 +21,7 @@ mod fsck;
 mod health;
 mod help;
 mod http;
+mod import;
 mod keys;
 mod limits;
 mod logs;

@@ -57,7 +57,7 @@ codes! {
     ContainerDuplicateMember = "container.duplicate_member", Refuses,
         "if samples were requeued or the header was edited, say that the last of each name counts";
     ContainerLimit = "container.limit", Refuses,
-        "raise the limit that the message names, if the log is known to be that large";
+        "raise the limit that the message names with --limit, if the log is known to be that large";
     ContainerMethod = "container.method", Refuses,
         "write the log with an unmodified harness: stored, deflate or zstd, not encrypted";
     ContainerUnknownMember = "container.unknown_member", Informs,

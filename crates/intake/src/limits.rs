@@ -54,6 +54,28 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The same limits with the one of this name at another value; `None` if there is none.
+    /// Depth is not for users to raise: each level takes stack.
+    pub fn with(mut self, name: &str, value: u64) -> Option<Self> {
+        let limit = match name {
+            "file" => &mut self.file,
+            "members" => &mut self.members,
+            "member" => &mut self.member,
+            "total" => &mut self.total,
+            "document" => &mut self.document,
+            "ratio" => &mut self.ratio,
+            "zstd_window" => &mut self.zstd_window,
+            "name" => &mut self.name,
+            "line" => &mut self.line,
+            "items" => &mut self.items,
+            "columns" => &mut self.columns,
+            "id" => &mut self.id,
+            _ => return None,
+        };
+        *limit = value;
+        Some(self)
+    }
+
     /// The rules under which every document of a log is read.
     pub(crate) fn rules(&self) -> json::Rules {
         json::Rules { depth: self.depth, ..json::Rules::LOG }

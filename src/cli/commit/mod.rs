@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
 }
 
 async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
-    let options = arguments.options.options();
+    let options = arguments.options.options()?;
     let import = evaluation_log::read(&arguments.file, &options)?;
     let mut evaluation =
         evaluation_log::select(import, &arguments.file, arguments.task.as_deref())?;
