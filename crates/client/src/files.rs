@@ -320,17 +320,15 @@ fn check_access(path: &Path, file: &File, what: &str, wanted: &str) -> Result<()
     if found.file_type().is_char_device() {
         return Ok(());
     }
-    let (owner, own) = (found.uid(), rustix::process::geteuid().as_raw());
-    // What the system's administrator owns may be lent to one group: so services get secrets from
-    // systemd (an ACL shows as group bits) and from Kubernetes.
-    let forbidden = if owner == 0 && own != 0 { 0o027 } else { 0o077 };
     let (mode, path_shown) = (found.mode() & 0o777, path.display());
-    if mode & forbidden != 0 {
+    if mode & 0o077 != 0 {
         let problem = format!(
             "{what}, but others may access it (mode {mode:03o}); run: chmod {wanted} {path_shown}"
         );
         return Err(FileError::new(path, problem));
     }
+    // What the system's administrator owns, nobody else could have put there.
+    let (owner, own) = (found.uid(), rustix::process::geteuid().as_raw());
     if owner != own && owner != 0 {
         let problem = format!(
             "{what}, but belongs to another user (id {owner}); run the command as that user, or \
