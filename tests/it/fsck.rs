@@ -230,7 +230,8 @@ fn each_class_of_damage_is_named() {
     let (world, _, record) = stopped(300);
     let vector = record.evaluation.vector.to_string();
     let vector = format!("artifacts/{}/{vector}", &vector[..2]);
-    let cases: Vec<(&str, Box<dyn Fn(&Path)>, String)> = vec![
+    type Damage = Box<dyn Fn(&Path)>;
+    let cases: Vec<(&str, Damage, String)> = vec![
         (
             "hash",
             Box::new(|log| flip(&log.join("tile/0/000"), 8 * 32 * 5)),
