@@ -470,7 +470,7 @@ fn commit_waits_for_the_witnesses_of_the_users_own_policy() {
     commit("other.policy", "two.countersign").exits(2).says(&["quorum"]);
     let alien = log_key("alien.example").verifier(tlog::KeyKind::Ed25519);
     scene.world.write("alien.policy", format!("log {alien}\nwitness x {vkey}\nquorum x\n"));
-    commit("alien.policy", "three.countersign").exits(2).says(&["does not list this log"]);
+    commit("alien.policy", "three.countersign").exits(2).says(&["does not name the log"]);
     scene.world.write("none.policy", format!("log {}\nquorum none\n", server.key));
     commit("none.policy", "four.countersign").exits(2).says(&["quorum none"]);
     server.stop();

@@ -75,8 +75,22 @@ pub(crate) fn check(arguments: &[&OsStr], printed: &str, code: Option<i32>) -> R
     if code == Some(0) && arguments.iter().any(|word| *word == "--help" || *word == "--version") {
         return Ok(());
     }
-    let document: Value = serde_json::from_str(printed)
-        .map_err(|e| format!("it prints no JSON document under --json: {e}"))?;
+    // A service says first where it is, and may end with an error later: one document a line.
+    let mut documents = serde_json::Deserializer::from_str(printed).into_iter::<Value>();
+    let all: Result<Vec<Value>, _> = documents.by_ref().collect();
+    let all = all.map_err(|e| format!("it prints no JSON document under --json: {e}"))?;
+    let service = matches!(name(arguments).as_deref(), Some("serve" | "witness"));
+    if all.is_empty() || all.len() > 1 + usize::from(service) {
+        return Err(format!("it prints {} documents under --json", all.len()));
+    }
+    let last = all.len() - 1;
+    for (at, document) in all.iter().enumerate() {
+        check_document(arguments, document, if at == last { code } else { Some(0) })?;
+    }
+    Ok(())
+}
+
+fn check_document(arguments: &[&OsStr], document: &Value, code: Option<i32>) -> Result<(), String> {
     let error = document.get("error").is_some() && document.get("findings").is_none();
     let Some(name) = (if error { Some("error".to_owned()) } else { name(arguments) }) else {
         return Ok(());
@@ -85,7 +99,7 @@ pub(crate) fn check(arguments: &[&OsStr], printed: &str, code: Option<i32>) -> R
         return Err("an error with exit code 0".to_owned());
     }
     let problems = validators()[&name]
-        .iter_errors(&document)
+        .iter_errors(document)
         .map(|problem| format!("\n  at \"{}\": {problem}", problem.instance_path()));
     let problems: String = problems.collect();
     if problems.is_empty() {

@@ -377,6 +377,7 @@ fn a_server_that_nobody_could_read_or_with_files_that_do_not_fit_does_not_start(
             outcome.exits(2).says(&["server.key", "chmod 600"]);
         }
     }
+    std::fs::set_permissions(&handed, std::fs::Permissions::from_mode(0o600)).unwrap();
     // A list of another authority revokes nobody, but then nothing is known of anybody either.
     let toml = good.replace("[tls]", "[tls]\nclient_crl = \"foreign-list.pem\"");
     let server = world.serve_as(&toml);
