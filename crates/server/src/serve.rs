@@ -79,8 +79,8 @@ pub async fn serve(
 /// acknowledged is on disk and the store is closed.
 ///
 /// The end has an order: health says so; statements are refused, what is queued is answered;
-/// after [`notice`](crate::TransportLimits::notice) the doors close; after
-/// [`grace`](crate::TransportLimits::grace) what is still open is left behind.
+/// after [`notice`](transport::TransportLimits::notice) the doors close; after
+/// [`grace`](transport::TransportLimits::grace) what is still open is left behind.
 pub async fn serve_on(
     service: Arc<Service>,
     writer: Writer,
