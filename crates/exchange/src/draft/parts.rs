@@ -99,7 +99,7 @@ impl ScheduleDraft {
 fn seconds(text: &Text) -> Result<u64, &'static str> {
     const WRONG: &str = "must be a time such as \"90s\", \"30m\", \"12h\" or \"1d\"";
     let text = text.get_ref();
-    let (number, unit) = text.split_at(text.len().saturating_sub(1));
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(WRONG)?;
     let factor = match unit {
         "s" => 1,
         "m" => 60,

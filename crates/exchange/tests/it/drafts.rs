@@ -94,6 +94,10 @@ fn says_line_and_field_of_what_is_wrong() {
         ("[[party]]", "[[party]]\nnickname = \"a\"".into(), ""),
         ("step = \"1d\"", "step = \"1 day\"".into(), "schedule.step"),
         ("step = \"1d\"", "step = \"5s\"".into(), "schedule.step"),
+        // Units are cut off at characters, not at bytes.
+        ("step = \"1d\"", "step = \"1\u{2066}\"".into(), "schedule.step"),
+        ("step = \"1d\"", "step = \"\"".into(), "schedule.step"),
+        ("step = \"1d\"", "step = \"d\"".into(), "schedule.step"),
         ("counts = \"first\"", "counts = \"best\"".into(), "runs.counts"),
         (
             "accept_by = \"2026-12-01T00:00:00Z\"",
