@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use transport::Transport;
 
-use crate::scene::{NAMES, append, log_key, settings, start, voice};
+use crate::scene::{NAMES, append, joined, log_key, settings, start, voice};
 
 /// A store whose commits wait until they are let through, one by one.
 struct Slow {
@@ -112,13 +112,13 @@ async fn what_is_queued_when_the_service_stops_is_answered_and_nothing_more_is_t
     commits.recv().unwrap();
     service.stop();
     assert_eq!(service.state(), Condition::Draining);
-    let refusal = service.append(voice(NAMES[1]).register().as_bytes()).await.unwrap_err();
-    assert_eq!(refusal.reason(), Reason::Stopping);
+    let late = service.enqueue(voice(NAMES[1]).register().as_bytes()).await;
+    assert_eq!(late.unwrap_err().reason(), Reason::Stopping);
 
     drop(let_through);
     let answer = queued.remove(0).wait().await.unwrap();
     assert_eq!(answer.index, 0);
-    tokio::task::spawn_blocking(move || writer.join().unwrap().unwrap()).await.unwrap();
+    joined(writer).await.unwrap();
     // Reads go on, and an envelope that the log has is still answered.
     assert_eq!(service.reader().head().size, 1);
     assert!(service.append(registration.as_bytes()).await.unwrap().duplicate);
@@ -149,8 +149,7 @@ async fn after_a_failed_commit_nobody_is_promised_anything() {
         // Durable or not, it is answered by nobody but a log opened anew.
         assert_eq!(again.unwrap_err().reason(), Reason::Stopping, "{place}");
         assert_eq!(service.reader().head(), head, "{place}: no head that may be wrong is shown");
-        let fatal = tokio::task::spawn_blocking(move || writer.join().unwrap()).await.unwrap();
-        assert!(fatal.is_err(), "{place}");
+        assert!(joined(writer).await.is_err(), "{place}");
         drop(service);
 
         // Opened again, the log has what was durable, and takes the same bytes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use exchange::{Envelope, Reason, Refusal, StatementId};
 use sequencer::{Answer, ArtifactStore as _, Log, MemoryStore, Store, StoreReads as _};
 use server::{Admitted, Service, Settings, Writer};
-use tlog::{Hash, KeyKind, SigningKey, TileKind, TilePath};
+use tlog::{Hash, KeyKind, Receipt, SigningKey, TileKind, TilePath};
 
 use crate::parties::{Recorded, Voice, seeded, withdrawal};
 
@@ -31,9 +31,24 @@ pub(crate) fn voice(name: &str) -> Voice {
     Voice::new(name, &log_key().verifier(KeyKind::Ed25519))
 }
 
-/// Appends what must be admitted.
+/// Appends what must be admitted; the receipt holds.
 pub(crate) async fn append(service: &Arc<Service>, envelope: &Envelope) -> Answer {
-    service.append(envelope.as_bytes()).await.unwrap_or_else(|r| panic!("refused: {r}"))
+    let answer = service.append(envelope.as_bytes()).await;
+    let answer = answer.unwrap_or_else(|r| panic!("refused: {r}"));
+    let key = log_key().verifier(KeyKind::Ed25519);
+    let receipt = Receipt::new(answer.index, answer.proof.clone(), &answer.checkpoint).unwrap();
+    let checkpoint = receipt.verify(envelope.as_bytes(), &key).unwrap();
+    assert_eq!(*checkpoint.head(), answer.head);
+    answer
+}
+
+/// How the writer ended. It does not end by itself.
+pub(crate) async fn joined(writer: Writer) -> Result<(), sequencer::Fatal> {
+    let (sender, joined) = tokio::sync::oneshot::channel();
+    // Not on the runtime's threads, whose end the runtime would wait for.
+    std::thread::spawn(move || sender.send(writer.join().unwrap()));
+    let limit = std::time::Duration::from_secs(60);
+    tokio::time::timeout(limit, joined).await.expect("the writer ends").unwrap()
 }
 
 /// A log in which A has an ended and an open intent, and B is registered.
