@@ -3,7 +3,7 @@
 use record::column::LayoutError;
 use record::opening::{BodyError, OpeningError};
 use record::vector::VectorError;
-use tlog::{CheckpointError, Hash, KeyName, PolicyError, ProofError};
+use tlog::{CheckpointError, Hash, KeyName, PolicyError, ProofError, Untrusted};
 
 use crate::reason::Refusal;
 
@@ -25,6 +25,12 @@ pub enum BundleFault {
     /// The writer's policy is for other logs.
     #[error("the policy does not name the key of the log {0}")]
     PolicyLog(KeyName),
+    /// The reader's policy has no log of the bundle's origin.
+    #[error("the policy names no log {0}")]
+    UnknownLog(KeyName),
+    /// The checkpoint is not one that the reader's policy accepts.
+    #[error("checkpoint: {0}")]
+    Untrusted(#[from] Untrusted),
     /// The checkpoint is not signed by the log.
     #[error("checkpoint: {0}")]
     Checkpoint(#[from] CheckpointError),

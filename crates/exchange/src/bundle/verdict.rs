@@ -7,16 +7,17 @@ use record::header::Header;
 use record::opening::{Against, Body, Proved, Scope};
 use record::vector::verify_vector;
 use tlog::{
-    Hash, KeyName, Policy, PolicyLog, ProofError, PublicKey, SignedCheckpoint, TreeHead,
-    VerifierKey, verify_consistency, verify_inclusion,
+    CheckpointError, Hash, KeyName, Note, Policy, PolicyLog, ProofError, PublicKey, Receipt,
+    SignedCheckpoint, TreeHead, VerifiedCheckpoint, VerifierKey, verify_consistency,
+    verify_inclusion,
 };
 
 use super::document::{Bundle, BundleLeaf};
 use super::fault::BundleFault;
 use crate::artifact::artifacts;
-use crate::predicate::Predicate;
+use crate::predicate::{Kind, Predicate};
 use crate::reason::{Reason, Refusal};
-use crate::registry::{Registry, VerifiedStatement};
+use crate::registry::{HeldKey, Party, Registry, VerifiedStatement};
 use crate::state::{Prefixes, Replayed, State};
 use crate::statement::SignedStatement;
 use crate::values::StatementId;
@@ -66,12 +67,36 @@ pub struct Opened {
 pub struct Verdict {
     /// The head that the log signed.
     pub head: TreeHead,
+    /// The parties with their keys, as far as the bundle's statements tell.
+    pub parties: Registry,
+    /// Every leaf from this index on was there.
+    pub complete_from: u64,
     /// All statements with their places.
     pub statements: Vec<(u64, VerifiedStatement)>,
     /// Attestations among them.
     pub attested: Vec<Attested>,
     /// Openings, those of the bundle first.
     pub opened: Vec<Opened>,
+}
+
+impl Verdict {
+    /// The key history of a party, as far as the bundle has it: each key that it has or had, what
+    /// it may do at the bundle's head, and the leaf that last changed that. A statement stays what
+    /// it was by its own place in the log, whatever became of its key after.
+    pub fn keys_of(&self, party: &KeyName) -> &[HeldKey] {
+        self.parties.party(party).map_or(&[], Party::keys)
+    }
+
+    /// True if no change of this party's keys can be missing: every leaf from its registration on is
+    /// there. Else a revocation may stand among the leaves that the bundle lacks. An honest log
+    /// takes no statement under a key that was revoked before.
+    pub fn knows_all_keys_of(&self, party: &KeyName) -> bool {
+        let mut own = self.statements.iter().filter(|(_, verified)| {
+            let statement = verified.statement();
+            statement.kind() == Kind::Party && statement.common().signer == *party
+        });
+        own.next().is_some_and(|(registration, _)| self.complete_from <= *registration)
+    }
 }
 
 impl Bundle {
@@ -103,7 +128,33 @@ impl Bundle {
         let bodies = self.openings.iter().map(Vec::as_slice).chain(openings.iter().copied());
         let opened =
             bodies.map(|body| verify_opening(body, &attested)).collect::<Result<_, _>>()?;
-        Ok(Verdict { head, statements, attested, opened })
+        let (parties, complete_from) = (registry, self.complete_from);
+        Ok(Verdict { head, parties, complete_from, statements, attested, opened })
+    }
+
+    /// As [`verify`](Self::verify), under the reader's policy: one of its logs, of the bundle's
+    /// origin, signed the checkpoint, and a quorum of its witnesses cosigned it. What a bundle
+    /// proves does not age, so no time is asked for here;
+    /// [`check_age`](VerifiedCheckpoint::check_age) is for who wants one.
+    pub fn verify_under(
+        &self,
+        policy: &Policy,
+        openings: &[&[u8]],
+    ) -> Result<(Verdict, VerifiedCheckpoint), BundleFault> {
+        let mut logs = policy.logs().iter().map(PolicyLog::key);
+        let log = logs.find(|log| *log.name() == self.origin);
+        let log = log.ok_or_else(|| BundleFault::UnknownLog(self.origin.clone()))?;
+        let verdict = self.verify(log, openings)?;
+        let note = Note::parse(self.checkpoint.as_bytes()).map_err(CheckpointError::from)?;
+        let verified = policy.verify(&note)?;
+        Ok((verdict, verified))
+    }
+
+    /// The receipt (C2SP tlog-proof) of a statement in the bundle; `None` if there is no such leaf,
+    /// or the bundle's checkpoint is no note.
+    pub fn receipt(&self, index: u64) -> Option<Receipt> {
+        let leaf = self.leaves.iter().find(|leaf| leaf.index == index)?;
+        Receipt::new(index, leaf.proof.clone(), self.checkpoint.as_bytes()).ok()
     }
 
     fn verify_leaf(

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! cargo test -p countersign-exchange honest                               a short run of each kind
-//! COUNTERSIGN_HISTORIES=1000000 cargo test --profile fuzz -p countersign-exchange --test it \
+//! COUNTERSIGN_HISTORIES=1000000 cargo test --release -p countersign-exchange --test it \
 //!     -- --ignored --nocapture honest_histories_of_every_kind
 //! ```
 

@@ -4,6 +4,7 @@
 
 mod agreements;
 mod bundle_bytes;
+mod bundle_keys;
 mod bundle_logs;
 mod bundled;
 mod bundles;
