@@ -11,6 +11,7 @@
 #[path = "../../crates/intake/tests/it/archive.rs"]
 mod archive;
 mod bench;
+mod bundles;
 mod colour;
 mod config;
 mod cosigning;

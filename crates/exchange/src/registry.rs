@@ -208,6 +208,22 @@ impl Registry {
         self.verify_or_return(signed).map_err(|(refusal, _)| refusal)
     }
 
+    /// Verifies a statement of a *part* of a log and makes its change of keys, if that is its
+    /// signer's to make. Statements come in log order. What else is out of order can't be told from
+    /// a part.
+    pub fn take(
+        &mut self,
+        index: u64,
+        signed: SignedStatement,
+    ) -> Result<VerifiedStatement, Refusal> {
+        let verified = self.verify(signed)?;
+        // A change of keys is believed by all that follows.
+        self.check_permission(&verified)?;
+        self.check_name(verified.statement())?;
+        self.apply(index, &verified);
+        Ok(verified)
+    }
+
     /// As [`verify`](Self::verify); a refused statement comes back.
     pub(crate) fn verify_or_return(
         &self,

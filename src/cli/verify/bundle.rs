@@ -1,9 +1,10 @@
 //! Bundles, and the openings that come with them.
 
-use exchange::bundle::{Attested, Bundle, Opened, VectorState};
+use exchange::bundle::{Attested, Bundle, Opened, VectorState, Verdict};
+use exchange::{HeldKey, Standing};
 use json::Value;
 use record::column::Column;
-use tlog::{MemoryNodes, Note, Receipt, TreeHead, VerifierKey};
+use tlog::{MemoryNodes, Note, Receipt, VerifierKey};
 
 use super::history::Histories;
 use super::{Inputs, Line, Pinned};
@@ -36,7 +37,7 @@ pub(super) fn check(
     };
     let first = lines.len();
     for attested in &verdict.attested {
-        lines.push(describe_attestation(place, attested, &verdict.head, log, &pinned.parties));
+        lines.push(describe_attestation(place, attested, &verdict, log, &pinned.parties));
     }
     if verdict.attested.is_empty() {
         let text = format!(
@@ -89,23 +90,40 @@ pub(super) fn concerns(bundle: &Bundle, opening: &[u8]) -> bool {
 fn describe_attestation(
     place: &str,
     attested: &Attested,
-    head: &TreeHead,
+    verdict: &Verdict,
     log: &VerifierKey,
     parties: &[VerifierKey],
 ) -> Line {
-    let header = &attested.header;
+    let (header, head) = (&attested.header, &verdict.head);
     let columns: Vec<&str> = header.layout().columns().iter().map(Column::name).collect();
-    let pinned = parties.iter().find(|key| *key.name() == attested.signer);
-    let key_text = match pinned {
-        Some(key) if *key.public() == attested.key => "signed by the key you pinned",
-        Some(_) => {
-            let problem = format!(
-                "{} is signed by another key than the one you pinned for {}",
-                attested.record, attested.signer
-            );
-            return Line::bad(place, "attestation", &problem);
+    let held = verdict.keys_of(&attested.signer);
+    let pinned: Vec<&VerifierKey> =
+        parties.iter().filter(|key| *key.name() == attested.signer).collect();
+    let signed_by_pinned = pinned.iter().any(|key| *key.public() == attested.key);
+    // Each key of a history was brought in by the one before it, or by the recovery key, and agreed.
+    let in_history = |key: &&VerifierKey| held.iter().any(|held| held.public == *key.public());
+    let key_text = if pinned.is_empty() {
+        "signed by the key that the log has for it (pin your own with --party)"
+    } else if signed_by_pinned {
+        "signed by the key you pinned"
+    } else if pinned.iter().any(in_history) {
+        "signed by its key of that time, which is in one chain of rotations with the one you pinned"
+    } else {
+        let problem = format!(
+            "{} is signed by another key than the one you pinned for {}",
+            attested.record, attested.signer
+        );
+        return Line::bad(place, "attestation", &problem);
+    };
+    let standing = held.iter().find(|held| held.public == attested.key);
+    let since = match standing {
+        Some(HeldKey { standing: Standing::Rotated, since, .. }) => {
+            format!(" (the key was rotated later, at entry {since})")
         }
-        None => "signed by the key that the log has for it (pin your own with --party)",
+        Some(HeldKey { standing: Standing::Revoked, since, .. }) => {
+            format!(" (the key was revoked later, at entry {since})")
+        }
+        _ => String::new(),
     };
     let vector = match attested.vector {
         VectorState::Holds => {
@@ -115,7 +133,7 @@ fn describe_attestation(
     };
     let text = format!(
         "{} attests an evaluation of {} items ({}) as entry {} of {} (size {}), \
-         {key_text}; {vector}",
+         {key_text}{since}; {vector}",
         attested.signer,
         header.layout().items(),
         columns.join(", "),
@@ -126,7 +144,10 @@ fn describe_attestation(
     let members = vec![
         ("record", attested.record.to_string().into()),
         ("party", attested.signer.as_str().into()),
-        ("pinned", pinned.is_some().into()),
+        ("pinned", (!pinned.is_empty()).into()),
+        ("key", attested.key.to_string().into()),
+        ("key_standing", standing.map(|held| word(held.standing)).into()),
+        ("all_keys_known", verdict.knows_all_keys_of(&attested.signer).into()),
         ("index", attested.index.into()),
         ("size", head.size.into()),
         ("root", head.root.to_string().into()),
@@ -135,6 +156,14 @@ fn describe_attestation(
         ("vector", (attested.vector == VectorState::Holds).into()),
     ];
     Line::good(place, "attestation", &text, members)
+}
+
+fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Current => "current",
+        Standing::Rotated => "rotated",
+        Standing::Revoked => "revoked",
+    }
 }
 
 fn describe_opening(place: &str, opened: &Opened) -> Line {

@@ -14,6 +14,7 @@ use client::{
 };
 use exchange::predicate::{Intent, Predicate, Withdrawal, WithdrawalCode};
 use exchange::{Envelope, Reason, Statement};
+use tlog::evidence::{KnownKeys, Role};
 use tlog::{Hash, SigningKey, VerifierKey};
 use tonic::{Code, Status};
 use zeroize::Zeroizing;
@@ -79,6 +80,16 @@ impl Scene {
             let number = common(&leaf).number;
             let first = sent.entry(number).or_insert_with(|| leaf.clone());
             assert_eq!(*first, leaf, "number {number} was signed twice");
+        }
+        // And so nothing that it ever sent convicts it of anything.
+        let public = self.key.verifier(tlog::KeyKind::Ed25519);
+        let known = KnownKeys::default().with(Role::Party, public);
+        let received: Vec<Envelope> =
+            self.liar.received().iter().map(|leaf| Envelope::parse(leaf).unwrap()).collect();
+        for (place, a) in received.iter().enumerate() {
+            for b in &received[place..] {
+                assert_eq!(exchange::evidence::statement_fork(&known, a, b), Ok(None));
+            }
         }
         let (mut number, mut previous) = (0, None);
         for envelope in self.logged() {

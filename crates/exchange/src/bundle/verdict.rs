@@ -116,9 +116,8 @@ impl Bundle {
         let mut registry = Registry::new(log.name().clone());
         let mut statements = Vec::with_capacity(self.leaves.len());
         for leaf in &self.leaves {
-            let verified = self.verify_leaf(leaf, &head, &registry)?;
+            let verified = verify_leaf(leaf, &head, &mut registry)?;
             self.check_heads(leaf.index, &verified, &head, log)?;
-            registry.apply(leaf.index, &verified);
             statements.push((leaf.index, verified));
         }
         self.check_complete(head.size)?;
@@ -155,26 +154,6 @@ impl Bundle {
     pub fn receipt(&self, index: u64) -> Option<Receipt> {
         let leaf = self.leaves.iter().find(|leaf| leaf.index == index)?;
         Receipt::new(index, leaf.proof.clone(), self.checkpoint.as_bytes()).ok()
-    }
-
-    fn verify_leaf(
-        &self,
-        leaf: &BundleLeaf,
-        head: &TreeHead,
-        registry: &Registry,
-    ) -> Result<VerifiedStatement, BundleFault> {
-        let index = leaf.index;
-        let hash = tlog::leaf_hash(&leaf.envelope);
-        verify_inclusion(&hash, index, head, &leaf.proof)
-            .map_err(|cause| BundleFault::Inclusion { index, cause })?;
-        let refused = |refusal| BundleFault::Statement { index, refusal };
-        let verified = SignedStatement::parse(&leaf.envelope)
-            .and_then(|signed| registry.verify(signed))
-            .map_err(refused)?;
-        // A change of keys is believed by all that follows, so it must be its signer's to make.
-        registry.check_permission(&verified).map_err(refused)?;
-        registry.check_name(verified.statement()).map_err(refused)?;
-        Ok(verified)
     }
 
     /// The heads that a statement names are prefixes of the signed tree, from before it.
@@ -320,6 +299,21 @@ impl Bundle {
             .map_err(|cause| BundleFault::Vector { index, cause })?;
         Ok(VectorState::Holds)
     }
+}
+
+/// A leaf that is where it is said to be, by a key that was its signer's there.
+fn verify_leaf(
+    leaf: &BundleLeaf,
+    head: &TreeHead,
+    registry: &mut Registry,
+) -> Result<VerifiedStatement, BundleFault> {
+    let index = leaf.index;
+    let hash = tlog::leaf_hash(&leaf.envelope);
+    verify_inclusion(&hash, index, head, &leaf.proof)
+        .map_err(|cause| BundleFault::Inclusion { index, cause })?;
+    SignedStatement::parse(&leaf.envelope)
+        .and_then(|signed| registry.take(index, signed))
+        .map_err(|refusal| BundleFault::Statement { index, refusal })
 }
 
 /// The heads that a statement names: what its signer has seen, and a tick's checkpoint.
