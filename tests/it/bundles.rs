@@ -1,9 +1,10 @@
 //! Bundles as they are passed on and kept: keys change, and what was attested stays attested.
 
 use client::{BundleMaker, Connection};
-use exchange::predicate::{Party, Predicate, possession_message};
-use exchange::{Envelope, StatementId};
-use tlog::SigningKey;
+use exchange::bundle::{Bundle, BundleLeaf};
+use exchange::predicate::{Opened, Party, Predicate, possession_message};
+use exchange::{Envelope, StatementId, Subject};
+use tlog::{KeyKind, MemoryNodes, SignedCheckpoint, SigningKey, prove_inclusion};
 
 use crate::parties::{Recorded, Voice, nonce, seeded};
 use crate::support::{Server, World, list, text, within};
@@ -137,4 +138,49 @@ fn a_revoked_key_is_refused_and_what_it_said_before_stands() {
     assert_eq!(denied.reason, "KEY_REVOKED");
     assert_eq!(scene.write("kept.countersign", scene.maker().with_key_history()), 5);
     scene.verify("kept.countersign", "first.vkey").good();
+}
+
+/// A count in the clear that is not the one which the same attestation commits to. An honest log
+/// takes no such statement, so this one is made by hand.
+#[test]
+fn a_false_opening_in_a_bundle_is_evidence_against_its_party() {
+    let world = World::new();
+    let log = seeded("log.example/lax", "a lax log");
+    world.write_vkey("log.vkey", &log);
+    let mut voice = Voice::new("lab-a.example", &log.verifier(KeyKind::Ed25519));
+    world.write_vkey("first.vkey", &voice.key);
+    let (register, intent) = (voice.register(), voice.intent());
+    let mut recorded = Recorded::new(&voice, intent.id(), &nonce("lab-a.example 1"), 4);
+    let name = Subject::parse("count:scored").unwrap();
+    recorded.evaluation.opened = vec![Opened { name, value: "3".to_owned(), salt: [1; 32] }];
+    let attestation = voice.say(recorded.predicate());
+    let envelopes = [register, intent, attestation];
+    let nodes: MemoryNodes = envelopes.iter().map(Envelope::leaf_hash).collect();
+    let leaves = (0..).zip(&envelopes).map(|(index, envelope)| {
+        let Ok(proof) = prove_inclusion(&nodes, index, 3);
+        BundleLeaf { index, envelope: envelope.as_bytes().to_vec(), proof }
+    });
+    let bundle = Bundle {
+        origin: log.name().clone(),
+        policy: format!("log {}\nquorum none\n", log.verifier(KeyKind::Ed25519)),
+        checkpoint: SignedCheckpoint::sign(&log, nodes.head()).to_string(),
+        leaves: leaves.collect(),
+        heads: Default::default(),
+        complete_from: 3,
+        artifacts: Default::default(),
+        openings: Vec::new(),
+    };
+    world.write("lie.countersign", bundle.to_bytes());
+    let verify = ["verify", "lie.countersign", "--log-key", "log.vkey"];
+    let outcome = world.run(verify.into_iter().chain(["--party", "first.vkey"]));
+    let verdict = outcome.bad();
+    outcome.says(&["opened its record", "falsely"]);
+    let file = text(list(&verdict, "checks").last().unwrap(), "evidence").to_owned();
+    let judged = world.run(["verify", &file, "--party", "first.vkey"]).good();
+    let check = &list(&judged, "checks")[0];
+    assert_eq!(text(check, "evidence"), "false-opening");
+    assert_eq!(text(&list(check, "guilty")[0], "name"), "lab-a.example");
+    // Who has not pinned the party's key gets the file as well, and a hint.
+    world.run(verify).exits(1).says(&[file.trim_start_matches("./")]);
+    world.run(["verify", &file, "--log-key", "log.vkey"]).exits(2).says(&["--party"]);
 }

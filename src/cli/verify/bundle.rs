@@ -1,12 +1,13 @@
 //! Bundles, and the openings that come with them.
 
 use exchange::bundle::{Attested, Bundle, Opened, VectorState, Verdict};
-use exchange::{HeldKey, Standing};
+use exchange::evidence::{SignedOpening, false_opening};
+use exchange::{HeldKey, Predicate, Standing, StatementId, VerifiedStatement};
 use json::Value;
 use record::column::Column;
 use tlog::{MemoryNodes, Note, Receipt, VerifierKey};
 
-use super::history::Histories;
+use super::history::{Histories, convicted, with_signer};
 use super::{Inputs, Line, Pinned};
 use crate::cli::output::Failure;
 
@@ -63,6 +64,7 @@ pub(super) fn check(
     }
     for (_, verified) in &verdict.statements {
         histories.saw_statement(place, verified);
+        lines.extend(check_opened(place, verified, &verdict, pinned));
     }
     for leaf in &bundle.leaves {
         let receipt = Receipt::new(leaf.index, leaf.proof.clone(), bundle.checkpoint.as_bytes());
@@ -75,6 +77,48 @@ pub(super) fn check(
     }
     histories.saw(place, note, verdict.head);
     Ok(())
+}
+
+/// What a statement opens in the clear of a record in the bundle must be what was committed to.
+fn check_opened(
+    place: &str,
+    verified: &VerifiedStatement,
+    verdict: &Verdict,
+    pinned: &Pinned,
+) -> Vec<Line> {
+    let find = |id: &StatementId| {
+        let all = verdict.statements.iter().map(|(_, statement)| statement);
+        all.into_iter().find(|statement| statement.id() == *id)
+    };
+    let records = match verified.statement().predicate() {
+        Predicate::Reveal(reveal) => vec![reveal.record],
+        Predicate::Claim(claim) => claim.records.clone(),
+        Predicate::Evaluation(_) => vec![verified.id()],
+        _ => Vec::new(),
+    };
+    let mut lines = Vec::new();
+    for record in records {
+        let Some(attestation) = find(&record) else { continue };
+        let Predicate::Evaluation(evaluation) = attestation.statement().predicate() else {
+            continue;
+        };
+        let Some(intent) = find(&evaluation.intent) else { continue };
+        let envelope = |statement: &VerifiedStatement| statement.signed().envelope().clone();
+        let known = with_signer(&with_signer(&pinned.known, verified), attestation);
+        let opening = envelope(verified);
+        let made = false_opening(
+            &known,
+            &envelope(attestation),
+            &envelope(intent),
+            &SignedOpening::Statement(&opening),
+        );
+        if let Ok(Some(made)) = made {
+            let signer = &verified.statement().common().signer;
+            let problem = format!("{signer} opened its record {record} falsely");
+            lines.push(convicted(place, "statements", &problem, &made, &pinned.evidence));
+        }
+    }
+    lines
 }
 
 /// True if the opening is of a record in this bundle. Malformed openings concern every bundle,

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use client::evidence;
-use exchange::{Envelope, StatementId, VerifiedStatement};
+use exchange::{StatementId, VerifiedStatement};
 use json::Value;
 use tlog::evidence::{
-    BuildError, Evidence, KnownKeys, accuse_heads, accuse_heads_by, accuse_leaves,
+    BuildError, Evidence, KnownKeys, Role, accuse_heads, accuse_heads_by, accuse_leaves,
 };
-use tlog::{Hash, KeyName, MemoryNodes, Note, Receipt, TreeHead, VerifierKey, root_at};
+use tlog::{Hash, KeyKind, KeyName, MemoryNodes, Note, Receipt, TreeHead, VerifierKey, root_at};
 
 use super::Line;
 
@@ -36,7 +36,7 @@ pub(super) struct Histories {
     heads: Vec<Seen>,
     trees: Vec<Tree>,
     leaves: BTreeMap<u64, Vec<(String, Hash, Receipt)>>,
-    said: BTreeMap<Said, Vec<(String, Envelope)>>,
+    said: BTreeMap<Said, Vec<(String, VerifiedStatement)>>,
 }
 
 impl Histories {
@@ -60,8 +60,7 @@ impl Histories {
     pub(super) fn saw_statement(&mut self, place: &str, verified: &VerifiedStatement) {
         let common = verified.statement().common();
         let said = (common.origin.clone(), common.exchange, common.signer.clone(), common.number);
-        let envelope = verified.signed().envelope().clone();
-        self.said.entry(said).or_default().push((place.to_owned(), envelope));
+        self.said.entry(said).or_default().push((place.to_owned(), verified.clone()));
     }
 
     /// Heads of one log, in the order in which they were seen.
@@ -150,32 +149,39 @@ fn compare_leaves(
 
 fn compare_statements(
     said: &Said,
-    all: &[(String, Envelope)],
+    all: &[(String, VerifiedStatement)],
     known: &KnownKeys,
     folder: &Path,
 ) -> Vec<Line> {
     let (_, _, signer, number) = said;
+    let envelope = |verified: &VerifiedStatement| verified.signed().envelope().clone();
     let mut lines = Vec::new();
     for (at, (place_b, b)) in all.iter().enumerate() {
         for (place_a, a) in &all[..at] {
-            if a.payload() == b.payload() {
+            if a.id() == b.id() {
                 continue;
             }
             let places = format!("{place_a} and {place_b}");
             let problem = format!("{signer} signed two statements under its number {number}");
-            lines.push(match exchange::evidence::statement_fork(known, a, b) {
-                Ok(Some(made)) => convicted(&places, "statements", &problem, &made, folder),
-                _ => {
-                    let problem = format!(
-                        "{problem}; to make evidence of it, pin the key that signed both with \
-                         --party"
-                    );
-                    Line::bad(&places, "statements", &problem)
-                }
-            });
+            let known = with_signer(known, a);
+            lines.push(
+                match exchange::evidence::statement_fork(&known, &envelope(a), &envelope(b)) {
+                    Ok(Some(made)) => convicted(&places, "statements", &problem, &made, folder),
+                    // One key signed the one, another key the other: neither lied by itself.
+                    _ => Line::bad(&places, "statements", &problem),
+                },
+            );
         }
     }
     lines
+}
+
+/// The known keys, and the one by which the log knows a statement's signer: whoever reads the
+/// evidence decides whether that key is one that they know.
+pub(super) fn with_signer(known: &KnownKeys, verified: &VerifiedStatement) -> KnownKeys {
+    let signer = verified.statement().common().signer.clone();
+    let key = VerifierKey::new(signer, KeyKind::Ed25519, *verified.key());
+    known.clone().with(Role::Party, key)
 }
 
 /// A line that says what is wrong and where its evidence lies.

@@ -91,6 +91,8 @@ struct Pinned {
     age: Age,
     /// For the newest heads of logs.
     newest: Age,
+    /// Where evidence is written.
+    evidence: PathBuf,
 }
 
 /// One line of the answer, with what a machine needs to know of it.
@@ -127,10 +129,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
     for (place, bytes) in &inputs.receipts {
         lines.push(receipt::check(place, bytes, &inputs.bundles, &pinned, &mut histories)?);
     }
-    lines.extend(histories.compare(&pinned.known, &arguments.evidence));
+    lines.extend(histories.compare(&pinned.known, &pinned.evidence));
     if let Some(server) = &arguments.server {
         let address = arguments.tls.address(server)?;
-        let asked = server::ask(&address, &pinned, &histories, &arguments.evidence);
+        let asked = server::ask(&address, &pinned, &histories);
         lines.push(super::block_on(asked)?);
     }
     Ok(report(lines, &pinned))
@@ -171,7 +173,8 @@ impl Pinned {
         }
         let age = arguments.max_age.map_or(Age::Any, |span| Age::AtMost(span.0));
         let newest = Age::AtMost(arguments.max_age.unwrap_or(MAX_AGE).0);
-        Ok(Self { trust, parties, known, age, newest })
+        let evidence = arguments.evidence.clone();
+        Ok(Self { trust, parties, known, age, newest, evidence })
     }
 }
 

@@ -1,7 +1,5 @@
 //! Asking a log's server to prove that all heads lie in one history, and its guilt if it can't.
 
-use std::path::Path;
-
 use client::{Address, CallError, Connection, FalseAnswer, evidence};
 use tlog::SignedCheckpoint;
 
@@ -13,9 +11,8 @@ pub(super) async fn ask(
     address: &Address,
     pinned: &Pinned,
     histories: &Histories,
-    folder: &Path,
 ) -> Result<Line, Failure> {
-    let server = address.url();
+    let (server, folder) = (address.url(), pinned.evidence.as_path());
     let log = pinned.trust.log()?;
     let mut connection = match Connection::open(address.clone(), log.clone(), None).await {
         Err(CallError::False(answer)) => {
