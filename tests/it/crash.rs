@@ -4,8 +4,9 @@
 //! Parties send while the kill comes: two of them one statement after the other, a third a stream
 //! of statements signed ahead. After a kill each sends again what was not answered, the same
 //! bytes, as a client does. A failure is: an acknowledged statement that is not at its index, a
-//! signed head that the next one does not extend, a server that does not start, or a log that does
-//! not verify at the end. A statement that was sent and not acknowledged may be there or not.
+//! signed head that the next one does not extend, damage in the folder, a server that does not
+//! start, or a log that does not verify at the end. A statement that was sent and not acknowledged
+//! may be there or not.
 //! The seed decides when the kills come; what they interrupt is up to the machine.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -239,6 +240,9 @@ fn nothing_acknowledged_is_lost_by_fifty_kills_under_load() {
             starting.wait().unwrap();
             while_starting += 1;
         }
+        // What is left is sound before anything is put right.
+        let left = world.run(["fsck", "log"]);
+        left.exits(0);
         server = world.serve("log", &parties);
         let mut promises = shared.promises.lock().unwrap();
         within(checked.catch_up(&server, &mut promises));
@@ -263,4 +267,6 @@ fn nothing_acknowledged_is_lost_by_fifty_kills_under_load() {
     let size = crate::support::number(&crate::support::list(&whole, "checks")[0], "size");
     assert_eq!(size, checked.tree.size());
     server.stop();
+    let stopped = world.run(["fsck", "log"]).good();
+    assert!(crate::support::list(&stopped, "findings").is_empty(), "{}", stopped.to_text());
 }
