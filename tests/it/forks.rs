@@ -11,11 +11,12 @@ use client::{
 };
 use exchange::predicate::{Intent, Predicate};
 use tlog::evidence::{Evidence, Kind, KnownKeys, Role};
-use tlog::{SigningKey, TreeHead};
+use tlog::{Hash, SigningKey, TreeHead};
 use zeroize::Zeroizing;
 
 use crate::parties::{Voice, nonce};
-use crate::support::{Outcome, Server, World, copy_folder, files, list, text, within};
+use crate::support::{Outcome, Server, World, copy_folder, files, get, list, text, within};
+use crate::witness;
 
 /// A party with a vault, as `keygen` made it.
 struct Lab {
@@ -376,4 +377,45 @@ fn a_party_that_uses_a_number_twice_is_convicted_by_two_bundles() {
     accused.sort();
     // Two heads of one size, two entries at one index, two statements under one number.
     assert_eq!(accused, ["log", "log", "party"]);
+}
+
+/// A witness that is started from an old copy of its store, behind a log that forks: it cosigns
+/// both sides, and is named beside the log.
+#[test]
+fn a_witness_that_was_put_back_is_convicted_with_the_log() {
+    let world = World::new();
+    let log = witness::log_key("log.example/one");
+    world.write_vkey("log.vkey", &log);
+    let process = world.witness("w", &["log.vkey"]);
+    let vkey = text(&process.process.said, "vkey").to_owned();
+    process.process.stop();
+    for old in ["old", "older"] {
+        copy_folder(&world.path("w"), &world.path(old));
+    }
+    let published = format!("/{}/checkpoint", Hash::of(&[b"log.example/one"]));
+    // The two sides of one size, and a smaller head of the first side from the old store.
+    for (store, branch, size, file) in [
+        ("w", "a", 5, "a.checkpoint"),
+        ("old", "b", 5, "b.checkpoint"),
+        ("older", "a", 3, "small.checkpoint"),
+    ] {
+        let witness = world.witness(store, &["log.vkey"]);
+        let leaves = witness::leaves(branch, size);
+        assert_eq!(witness.add(&witness::request(&log, &leaves, 0)), 200);
+        world.write(file, get(witness.http, &published).body);
+        witness.process.stop();
+    }
+    world.write("w.vkey", format!("{vkey}\n"));
+    world.run(["policy", "new", "--log", "log.vkey", "--witness", "w.vkey"]).good();
+    let both = ["verify", "a.checkpoint", "b.checkpoint", "--policy", "trust.policy"];
+    let found = world.run(both).bad();
+    let file = text(list(&found, "checks").last().unwrap(), "evidence").to_owned();
+    let verdict = world.run(["verify", &file, "--policy", "trust.policy"]).good();
+    let check = &list(&verdict, "checks")[0];
+    assert_eq!(text(check, "evidence"), "witness-double-sign");
+    let roles: Vec<&str> = list(check, "guilty").iter().map(|key| text(key, "role")).collect();
+    assert_eq!(roles, ["log", "witness"]);
+    // A smaller head cosigned within a minute of the larger one convicts nobody: clocks differ.
+    let within_slack = ["verify", "a.checkpoint", "small.checkpoint", "--policy", "trust.policy"];
+    world.run(within_slack).good();
 }

@@ -13,8 +13,8 @@ use exchange::{Common, Envelope, Predicate, Statement, StatementId};
 use tlog::evidence::{Accused, Evidence, Kind, KnownKeys, Role};
 use tlog::{KeyKind, KeyName, SigningKey, TreeHead};
 
-use super::Tried;
 use super::random::Random;
+use super::{FILES, Tried};
 use crate::log::{ORIGIN, key, seeded};
 
 const LAB: &str = "lab-a.example";
@@ -142,7 +142,7 @@ pub(super) fn history(random: &mut Random, tried: &mut Tried) {
                 tried.made("what honest clients sent", statement_fork(known, a, b));
             }
         }
-        for _ in 0..3 {
+        for _ in 0..FILES {
             let (mut a, b) = (*random.pick(&all), *random.pick(&all));
             if random.once_in(2) {
                 // What the liar would like most: one genuine, one forged, in one place.

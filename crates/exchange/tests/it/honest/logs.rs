@@ -4,6 +4,8 @@
 //! cosigns sizes that never fall, at times that fall by less than the slack, for two logs. A liar
 //! has all of it, a key of the log's name and id of its own choice, and a fork signed with that.
 
+use std::cell::RefCell;
+
 use tlog::evidence::{
     Accused, Evidence, Kind, KnownKeys, ROLLBACK_SLACK, Role, accuse_heads, accuse_leaves,
 };
@@ -12,8 +14,8 @@ use tlog::{
     cosign, prove_inclusion, prove_prefix, root_at,
 };
 
-use super::Tried;
 use super::random::Random;
+use super::{FILES, Tried};
 use crate::log::{ORIGIN, key, seeded};
 
 /// An honest log's tree with notes at some sizes, in the order in which they were cosigned.
@@ -29,6 +31,8 @@ struct Keys {
     thief: SigningKey,
     witnesses: [SigningKey; 2],
     known: KnownKeys,
+    /// Another honest log under the same witnesses.
+    other: RefCell<Option<World>>,
 }
 
 thread_local! {
@@ -51,6 +55,7 @@ impl Keys {
             thief: seeded(ORIGIN, "a thief"),
             witnesses,
             known,
+            other: RefCell::default(),
         }
     }
 }
@@ -119,16 +124,21 @@ impl World {
 pub(super) fn history(kind: Kind, random: &mut Random, tried: &mut Tried) {
     KEYS.with(|keys| {
         let world = World::honest(random, &keys.log, &keys.witnesses);
-        let other = World::honest(random, &keys.other_log, &keys.witnesses);
+        // The other log stays for a while: signing it anew each time would double the time.
+        let mut others = keys.other.borrow_mut();
+        if others.as_ref().is_none_or(|_| random.once_in(64)) {
+            *others = Some(World::honest(random, &keys.other_log, &keys.witnesses));
+        }
+        let Some(other) = others.as_ref() else { return };
         // A fork that the liar signs with a key of its own, and which honest witnesses refuse.
         let forked = world.fork(random, &keys.thief);
         if kind == Kind::LeafConflict {
-            leaves(kind, random, tried, keys, &world, [&other, &forked]);
+            leaves(kind, random, tried, keys, &world, [other, &forked]);
         } else {
-            heads(kind, random, tried, keys, &world, [&other, &forked]);
+            heads(kind, random, tried, keys, &world, [other, &forked]);
         }
         if kind == Kind::WitnessDoubleSign {
-            leaves(kind, random, tried, keys, &world, [&other, &forked]);
+            leaves(kind, random, tried, keys, &world, [other, &forked]);
         }
     });
 }
@@ -164,7 +174,7 @@ fn heads(
     let (head_b, b) = random.pick(&world.notes);
     let made = accuse_heads(&keys.known, a, b, &world.tree);
     tried.made("two heads of one log", made);
-    for _ in 0..3 {
+    for _ in 0..FILES {
         let (head_b, b, tree) = match random.below(3) {
             0 => {
                 let other = *random.pick(&others);
@@ -231,7 +241,7 @@ fn leaves(
     let Some((leaf_a, a)) = world.receipt(random) else { return };
     let Some((leaf_b, b)) = world.receipt(random) else { return };
     tried.made("two receipts", accuse_leaves(&keys.known, (leaf_a, &a), (leaf_b, &b)));
-    for _ in 0..3 {
+    for _ in 0..FILES {
         let (leaf_b, b) = match random.below(3) {
             0 => random.pick(&others).receipt(random).unwrap_or_else(|| (leaf_b, b.clone())),
             _ => (leaf_b, b.clone()),
