@@ -102,9 +102,8 @@ pub async fn serve_on(
     let mut background = Background::default();
     background.run(report_health(health_reporter, service.conditions()));
     background.run(tidy(Arc::clone(&service)));
-    if let Some(cosigning) = service.cosigning() {
-        // Before anything is taken: a log that has lost entries must not sign others.
-        if let Err(found) = witnesses::check_all(&service, cosigning).await {
+    if service.cosigning().is_some() {
+        if let Err(found) = service.compare_with_witnesses().await {
             service.roll_back(found);
         }
         background.run(witnesses::gather(Arc::clone(&service)));

@@ -13,7 +13,7 @@ use sequencer::{
     ReadError, Reader, Sequencer, StatementKey, Store,
 };
 use tlog::{Hash, KeyKind, SigningKey};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OnceCell, oneshot, watch};
 use transport::{Identity, Peer};
 
 use crate::gate::{Admitted, Candidate, Gate, SharedRegistry};
@@ -21,7 +21,7 @@ use crate::holdings::{Envelopes, Holdings, Unnamed};
 use crate::metrics::{AppendResult, Metrics, Now};
 use crate::named::{self, Sources};
 use crate::quota::{Meters, Quotas};
-use crate::witnesses::{Cosigning, RolledBack, Shown, Witnesses};
+use crate::witnesses::{self, Cosigning, RolledBack, Shown, Witnesses};
 
 /// What a server allows.
 #[derive(Debug, Clone)]
@@ -110,6 +110,8 @@ pub struct Service {
     cosigning: Option<Arc<Cosigning>>,
     /// Set once a witness has shown what this log has lost.
     rolled_back: OnceLock<RolledBack>,
+    /// Whether the log has been compared with what its witnesses show.
+    compared: OnceCell<()>,
 }
 
 /// The writer's thread, which ends with the log or with a fatal error.
@@ -159,6 +161,7 @@ impl Service {
             meters,
             cosigning,
             rolled_back: OnceLock::new(),
+            compared: OnceCell::new(),
         };
         Ok((Arc::new(service), writer))
     }
@@ -224,11 +227,23 @@ impl Service {
 
     /// Stops for good: this log has signed entries that it does not have any more.
     pub(crate) fn roll_back(&self, found: RolledBack) {
-        tracing::error!(%found, "stopping");
-        self.metrics().rolled_back();
-        let _ = self.rolled_back.set(found);
+        if self.rolled_back.set(found.clone()).is_ok() {
+            tracing::error!(%found, "stopping");
+            self.metrics().rolled_back();
+        }
         self.handle.stop();
         self.mark_stopped();
+    }
+
+    /// Compares the log with what its witnesses show, once: a log that has lost entries must not
+    /// sign others, so [`serve_on`](crate::serve_on) takes nothing before. A witness that cannot be
+    /// reached within its deadline says nothing.
+    pub async fn compare_with_witnesses(self: &Arc<Self>) -> Result<(), RolledBack> {
+        if let Some(cosigning) = &self.cosigning {
+            let comparing = witnesses::check_all(self, cosigning);
+            self.compared.get_or_try_init(|| comparing).await?;
+        }
+        Ok(())
     }
 
     pub(crate) fn rolled_back(&self) -> Option<&RolledBack> {

@@ -153,6 +153,9 @@ async fn serve(arguments: &Arguments, config: &Config, as_json: bool) -> Result<
     let (service, writer) = Service::start(log, &key, settings)
         .map_err(|e| Failure::new(format!("{}: {e}", config.log.data.display())))?;
 
+    // Nobody learns that it runs before it is known to be the log that its witnesses know.
+    service.compare_with_witnesses().await.map_err(Failure::new)?;
+
     let grpc = process::bind(config.listen.grpc, FLAGS).await?;
     let files = process::bind(config.listen.http, FLAGS).await?;
     let admin = match config.listen.admin {
