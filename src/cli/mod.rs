@@ -5,6 +5,8 @@ mod commit;
 mod demo;
 mod evaluation_log;
 mod fsck;
+#[cfg(test)]
+mod fuzzed;
 mod import;
 mod key;
 mod keygen;

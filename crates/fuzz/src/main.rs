@@ -11,6 +11,9 @@ use countersign_fuzz::pool::{self, Line, Plan};
 use countersign_fuzz::run::{self, Summary, check, mutator};
 use countersign_fuzz::{Target, Verdict, target, targets};
 
+#[global_allocator]
+static MEMORY: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
+
 /// Fuzzes every parser of outside bytes.
 ///
 /// Inputs are functions of target, seed and number, so that two runs with one seed are the same

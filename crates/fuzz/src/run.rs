@@ -11,10 +11,9 @@ use peak_alloc::PeakAlloc;
 use crate::mutate::Mutator;
 use crate::{Target, Verdict};
 
-/// Counts what is allocated, so that what one input costs can be seen. It counts for the whole
-/// process: one target runs at a time.
-#[global_allocator]
-static MEMORY: PeakAlloc = PeakAlloc;
+/// Counts what is allocated, so that what one input costs can be seen: in a program whose allocator
+/// it is, for the whole process, so that one target runs at a time.
+const MEMORY: PeakAlloc = PeakAlloc;
 
 /// An input that takes longer than this never ends as far as a user is concerned: it is a finding,
 /// and the process that meets it says so and ends.

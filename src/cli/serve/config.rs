@@ -103,7 +103,7 @@ macro_rules! sections {
         /// All that an operator can set.
         #[derive(Debug, Clone, Default, Deserialize)]
         #[serde(default, deny_unknown_fields)]
-        pub(super) struct Config {
+        pub(in crate::cli) struct Config {
             $($(#[doc = $doc])* pub(super) $section: $struct,)*
             /// The parties, one `[[party]]` each.
             #[serde(rename = "party")]
@@ -343,7 +343,7 @@ impl fmt::Display for Envelopes {
 
 /// A value that does not do, by its section and key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unfit {
+pub(in crate::cli) struct Unfit {
     section: &'static str,
     key: &'static str,
     problem: String,
@@ -406,7 +406,7 @@ impl Config {
         }
     }
 
-    fn check(&self) -> Result<(), Unfit> {
+    pub(in crate::cli) fn check(&self) -> Result<(), Unfit> {
         let unfit =
             |section, key, problem: &str| Err(Unfit { section, key, problem: problem.to_owned() });
         // Zero would refuse everybody, or never wait at all.
@@ -446,7 +446,7 @@ impl Config {
 }
 
 /// Parses a file; the error begins with the line and names the key.
-fn parse(text: &str) -> Result<Config, String> {
+pub(in crate::cli) fn parse(text: &str) -> Result<Config, String> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text[..at].matches('\n').count() + 1;

@@ -94,14 +94,21 @@ impl Config {
         let bytes = client::files::read(path, MAX_FILE)?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Failure::new(format!("{}: is not UTF-8", path.display())))?;
-        let mut config: Self = toml::from_str(&text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start.min(text.len()));
-            let line = text[..at].matches('\n').count() + 1;
-            Failure::new(format!("{}:{line}: {}", path.display(), error.message()))
+        let mut config = Self::parse(&text).map_err(|problem| {
+            Failure::new(format!("{}:{problem}", path.display()))
                 .next("see docs/witness.md for every key")
         })?;
         config.resolve(path.parent().unwrap_or_else(|| Path::new("")));
         Ok(config)
+    }
+
+    /// Parses a file; the error begins with the line.
+    pub(in crate::cli) fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text[..at].matches('\n').count() + 1;
+            format!("{line}: {}", error.message())
+        })
     }
 
     fn resolve(&mut self, folder: &Path) {

@@ -1,6 +1,6 @@
 //! `countersign witness`: a witness on this machine.
 
-mod config;
+pub(super) mod config;
 mod identity;
 mod shown;
 
