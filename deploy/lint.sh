@@ -69,6 +69,15 @@ have shellcheck 'this script' && check 'shellcheck lint.sh' shellcheck lint.sh
 
 have hadolint 'Dockerfile' && check 'hadolint Dockerfile' hadolint Dockerfile
 
+# takes FILE FIRST: the server takes the configuration, as far as the first file that it names
+# and that is not here.
+takes() {
+    local said
+    said=$("$binary" serve --config "$1" 2>&1)
+    printf '%s\n' "$said"
+    grep -q "$2: No such file" <<<"$said"
+}
+
 # The plugin of docker, or the program by itself.
 compose() {
     if command -v docker-compose >/dev/null 2>&1; then docker-compose "$@"; else docker compose "$@"; fi
@@ -79,6 +88,10 @@ else
     skipped=$((skipped + 1))
     echo 'skipped compose.yaml: neither docker compose nor docker-compose is installed'
 fi
+
+# With what its comments hold, too.
+sed 's/^# \(\[witnesses\]\|policy = \)/\1/' compose/countersign.toml >"$scratch/compose.toml"
+[ -x "$binary" ] && check 'countersign.toml of compose' takes "$scratch/compose.toml" lab-a.example.vkey
 
 if have systemd-analyze 'systemd/countersign.service'; then
     # `verify` looks for the program, which is not installed here: any will do.
@@ -186,9 +199,7 @@ if have helm 'helm/countersign'; then
             sed -n '/^  countersign.toml: |$/,/^  [^ ]/p' "$scratch/$name.yaml" |
                 sed -n 's/^    //p' >"$scratch/$name/countersign.toml"
             [ -s "$scratch/$name/countersign.toml" ] || return 1
-            said=$("$binary" serve --config "$scratch/$name/countersign.toml" 2>&1)
-            printf '%s\n' "$said"
-            grep -q 'party-0.vkey: ' <<<"$said"
+            takes "$scratch/$name/countersign.toml" party-0.vkey
         }
         [ -x "$binary" ] && check "countersign.toml of the chart, $name" configuration
     done

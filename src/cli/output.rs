@@ -153,6 +153,13 @@ impl From<client::SessionError> for Failure {
             return Self::conflict(&error, conflict);
         }
         let next = match &error {
+            // TLS refuses without a word about whose certificate it misses.
+            SessionError::Call(CallError::Unreachable { server, .. })
+                if server.starts_with("https://") =>
+            {
+                "is the server running, and does it want a certificate of yours (--tls-cert and \
+                 --tls-key)? Run the same command again: nothing is lost or done twice"
+            }
             SessionError::Call(CallError::Unreachable { .. }) => {
                 "is the server running? Run the same command again: nothing is lost or done twice"
             }

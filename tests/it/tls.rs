@@ -408,7 +408,7 @@ fn labs_commit_and_verify_over_mutual_tls() {
         world.run(arguments)
     };
     commit(&[]).exits(2).says(&["--tls-ca"]);
-    commit(&["--tls-ca", "authority.pem"]).exits(2).says(&["cannot reach"]);
+    commit(&["--tls-ca", "authority.pem"]).exits(2).says(&["cannot reach", "--tls-cert"]);
     let own = ["--tls-ca", "authority.pem", "--tls-cert", "a.pem", "--tls-key", "a.key"];
     commit(&own).good();
     let verify = |place: &str, tls: &[&str]| {
