@@ -14,7 +14,7 @@ const MAX_FILE: u64 = 4 << 20;
 /// What an operator can set.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Config {
+pub(in crate::cli) struct Config {
     pub(super) data: PathBuf,
     pub(super) name: Option<String>,
     pub(super) http: SocketAddr,
@@ -129,7 +129,7 @@ impl Config {
     }
 
     /// What no type can say.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    pub(in crate::cli) fn check(&self) -> Result<(), Failure> {
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             let problem = "tls: certificate and key belong together; one is missing";
             return Err(Failure::new(problem).next("name both --tls-cert and --tls-key"));
