@@ -78,6 +78,19 @@ impl Position {
         self.after(frame).state == (word(frame, 16), word(frame, 20))
     }
 
+    /// True if the next frame would add up with one bit changed: so it was whole once, and is
+    /// damaged. A frame whose writing was cut short holds bytes of two frames, and no one bit mends
+    /// it.
+    pub(crate) fn is_one_bit_off(&self, frame: &[u8]) -> bool {
+        let said = (word(frame, 16), word(frame, 20));
+        let is = self.after(frame).state;
+        if (said.0 ^ is.0).count_ones() + (said.1 ^ is.1).count_ones() == 1 {
+            return true;
+        }
+        let wanted = (said.0.wrapping_sub(is.0), said.1.wrapping_sub(is.1));
+        self.sum.one_bit_makes(wanted, frame[..8].iter().chain(&frame[FRAME_HEADER..]).copied())
+    }
+
     /// Moves on over a frame of this generation that adds up.
     pub(crate) fn advance<'a>(&mut self, frame: &'a [u8]) -> Option<Frame<'a>> {
         if !self.is_current(frame) || !self.adds_up(frame) || word(frame, 0) == 0 {
@@ -204,5 +217,75 @@ impl Sum {
             b = b.wrapping_add(read(&pair[1])).wrapping_add(a);
         }
         Self { state: (a, b), ..self }
+    }
+
+    /// True if changing one bit of these bytes moves their sum by `wanted`. The sum is linear: what
+    /// a word adds to it depends on nothing but the number of words that follow.
+    fn one_bit_makes(self, wanted: (u32, u32), bytes: impl DoubleEndedIterator<Item = u8>) -> bool {
+        let mut backwards = bytes.rev();
+        // How often the sum counts a word: the second of the last pair, and the first.
+        let (mut second, mut first) = ((0_u32, 1_u32), (1_u32, 1_u32));
+        let mut is_second = true;
+        while let (Some(d), Some(c), Some(b), Some(a)) =
+            (backwards.next(), backwards.next(), backwards.next(), backwards.next())
+        {
+            let word = [a, b, c, d];
+            let value =
+                if self.big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) };
+            let counted = if is_second { &mut second } else { &mut first };
+            for bit in (0..32).map(|bit| 1 << bit) {
+                let change = if value & bit == 0 { bit } else { bit.wrapping_neg() };
+                if (counted.0.wrapping_mul(change), counted.1.wrapping_mul(change)) == wanted {
+                    return true;
+                }
+            }
+            // One more pair follows: a += b, b += a.
+            let a = counted.0.wrapping_add(counted.1);
+            *counted = (a, counted.1.wrapping_add(a));
+            is_second = !is_second;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame of 512 bytes of page, as SQLite would write it first.
+    fn frame(big_endian: bool) -> (Position, Vec<u8>) {
+        let sum = Sum { big_endian, state: (0x0123_4567, 0xfedc_ba98) };
+        let position = Position { page: 512, salts: *b"saltsalt", frames: 0, sum };
+        let mut frame: Vec<u8> = (0..512 + 24_u32).map(|i| (i * i % 251) as u8).collect();
+        frame[8..16].copy_from_slice(b"saltsalt");
+        let (a, b) = position.after(&frame).state;
+        frame[16..20].copy_from_slice(&a.to_be_bytes());
+        frame[20..24].copy_from_slice(&b.to_be_bytes());
+        (position, frame)
+    }
+
+    #[test]
+    fn each_flipped_bit_of_a_frame_is_known_as_one() {
+        for big_endian in [false, true] {
+            let (position, frame) = frame(big_endian);
+            assert!(position.adds_up(&frame));
+            for bit in (0..8 * frame.len()).filter(|bit| !(64..128).contains(bit)) {
+                let mut flipped = frame.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(!position.adds_up(&flipped) && position.is_one_bit_off(&flipped), "{bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn frame_that_was_cut_short_is_not_taken_for_a_flipped_bit() {
+        let (position, frame) = frame(false);
+        for whole in [24, 25, 100, 400, 530] {
+            let mut torn = frame.clone();
+            torn[whole..].iter_mut().for_each(|byte| *byte = byte.wrapping_add(3));
+            assert!(!position.is_one_bit_off(&torn), "{whole} bytes of it");
+            torn[whole..].fill(0);
+            assert!(!position.is_one_bit_off(&torn), "{whole} bytes of it, then zeros");
+        }
     }
 }

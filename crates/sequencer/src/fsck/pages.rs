@@ -52,7 +52,10 @@ impl Wal {
                     }
                 }
                 Piece::Other(piece) => {
-                    let mut damaged = before.is_current(piece) || before.adds_up(piece);
+                    // A killed process leaves at most the frame that it was writing unfinished, and
+                    // none of its generation after it.
+                    let mut damaged = before.adds_up(piece)
+                        || (before.is_current(piece) && before.is_one_bit_off(piece));
                     while let Piece::Other(piece) = reader.next().map_err(wrong())? {
                         damaged |= before.is_current(piece);
                     }

@@ -552,6 +552,38 @@ fn flipped_bits_of_the_write_ahead_log_are_found_in_it() {
     assert!(bits > 500);
 }
 
+#[test]
+fn frame_that_a_kill_cut_short_is_no_damage() {
+    let folder = killed(300);
+    let wal = folder.path().join("log.db-wal");
+    let whole = fs::read(&wal).unwrap();
+    let frame = 24 + 4096;
+    let last = whole.len() - frame;
+    // SQLite writes a frame's header, then its page; an earlier page may stand in that place.
+    for written in [24, 25, 1_000, 4_000] {
+        let mut torn = whole.clone();
+        let earlier = whole[last - frame + written..last].to_vec();
+        torn[last + written..].copy_from_slice(&earlier);
+        if torn == whole {
+            continue;
+        }
+        fs::write(&wal, &torn).unwrap();
+        let found = findings(folder.path());
+        // (This one was acknowledged, so other files tell of what it held.)
+        let named: Vec<_> = found.iter().filter(|f| f.file == "log.db-wal").collect();
+        assert!(
+            matches!(&named[..], [rest] if rest.problem.starts_with("hold nothing")),
+            "{found:?}"
+        );
+        assert_eq!(named[0].weight, Weight::Leftover);
+        // With more of its generation after it, it was whole once.
+        torn.extend_from_slice(&whole[last - frame..last]);
+        fs::write(&wal, &torn).unwrap();
+        let found = damage(folder.path());
+        assert!(found.iter().any(|f| f.starts_with("log.db-wal (frame ")), "{found:?}");
+    }
+}
+
 /// A folder whose write-ahead log was copied back while it was written, then killed.
 fn killed_after_folding() -> TempDir {
     let live = tempfile::tempdir().unwrap();
