@@ -27,6 +27,14 @@ pub(crate) struct Position {
     sum: Sum,
 }
 
+/// The sum that a frame says of itself and of all before it.
+pub(crate) type FrameSum = [u8; 8];
+
+/// What a frame says, whether or not it adds up.
+pub(crate) fn sum_of(frame: &[u8]) -> FrameSum {
+    frame[16..FRAME_HEADER].try_into().expect("eight bytes were cut out")
+}
+
 /// One frame that adds up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame<'a> {
@@ -76,6 +84,14 @@ impl Position {
     /// True if the next frame's own checksum is right, whatever its generation.
     pub(crate) fn adds_up(&self, frame: &[u8]) -> bool {
         self.after(frame).state == (word(frame, 16), word(frame, 20))
+    }
+
+    /// True if a frame of this generation that ends a transaction adds up after another one, by
+    /// what that one says of itself. `before` is the sum that it says.
+    pub(crate) fn commits_after(&self, before: FrameSum, frame: &[u8]) -> bool {
+        let state = (word(&before, 0), word(&before, 4));
+        let position = Self { sum: Sum { state, ..self.sum }, ..*self };
+        position.is_current(frame) && position.adds_up(frame) && word(frame, 4) != 0
     }
 
     /// True if the next frame would add up with one bit changed: so it was whole once, and is

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::finding::{FolderFinding, MAX_FINDINGS, Remedy};
 use crate::file::database::NAME;
 use crate::file::sums::{self, NO_SUM, PageSum, page_sum};
-use crate::file::wal::{self, Opened, Piece, fill};
+use crate::file::wal::{self, FrameSum, Opened, Piece, Position, fill};
 use crate::store::StoreError;
 
 /// What the write-ahead log holds.
@@ -52,13 +52,9 @@ impl Wal {
                     }
                 }
                 Piece::Other(piece) => {
-                    // A killed process leaves at most the frame that it was writing unfinished, and
-                    // none of its generation after it.
-                    let mut damaged = before.adds_up(piece)
-                        || (before.is_current(piece) && before.is_one_bit_off(piece));
-                    while let Piece::Other(piece) = reader.next().map_err(wrong())? {
-                        damaged |= before.is_current(piece);
-                    }
+                    let damaged = Self::was_whole(before, piece)
+                        || Self::is_followed_by_a_commit(wal::sum_of(piece), before, &mut reader)
+                            .map_err(wrong())?;
                     if damaged {
                         let end = before.offset() + before.frame_length() as u64 - 1;
                         let place = format!(
@@ -83,6 +79,31 @@ impl Wal {
             found.push(FolderFinding::leftover(name, problem).at(place));
         }
         Ok(Self { pages, there: true })
+    }
+
+    /// True if the first frame that does not add up did so once. Else it is of an earlier
+    /// generation, or a killed process left it: unfinished, or before others that it never
+    /// committed and of which the next process wrote over the first.
+    fn was_whole(before: Position, piece: &[u8]) -> bool {
+        before.adds_up(piece) || (before.is_current(piece) && before.is_one_bit_off(piece))
+    }
+
+    /// True if a transaction ends after that frame. What a killed process leaves has no end, or it
+    /// would count.
+    fn is_followed_by_a_commit(
+        mut sum: FrameSum,
+        before: Position,
+        reader: &mut wal::Reader,
+    ) -> io::Result<bool> {
+        loop {
+            match reader.next()? {
+                Piece::End => return Ok(false),
+                Piece::Other(piece) if !before.commits_after(sum, piece) => {
+                    sum = wal::sum_of(piece)
+                }
+                Piece::Frame(_) | Piece::Other(_) => return Ok(true),
+            }
+        }
     }
 }
 

@@ -576,11 +576,44 @@ fn frame_that_a_kill_cut_short_is_no_damage() {
             "{found:?}"
         );
         assert_eq!(named[0].weight, Weight::Leftover);
-        // With more of its generation after it, it was whole once.
-        torn.extend_from_slice(&whole[last - frame..last]);
-        fs::write(&wal, &torn).unwrap();
-        let found = damage(folder.path());
-        assert!(found.iter().any(|f| f.starts_with("log.db-wal (frame ")), "{found:?}");
+    }
+}
+
+#[test]
+fn frames_that_nobody_committed_are_no_damage_and_those_with_a_commit_after_them_are() {
+    let folder = killed(300);
+    let wal = folder.path().join("log.db-wal");
+    let whole = fs::read(&wal).unwrap();
+    let frames: Vec<_> = whole[32..].chunks(24 + 4096).collect();
+    let commits: Vec<_> = (0..frames.len()).filter(|i| frames[*i][4..8] != [0; 4]).collect();
+    assert!(commits.len() > 4 && commits.last() == Some(&(frames.len() - 1)));
+    let written = |frames: &[&[u8]]| {
+        fs::write(&wal, [&whole[..32], &frames.concat()].concat()).unwrap();
+        let found = findings(folder.path());
+        found.into_iter().filter(|f| f.file == "log.db-wal").collect::<Vec<_>>()
+    };
+    // Killed within the last transaction; the next process wrote one frame, and was killed too.
+    let (start, end) = (commits[commits.len() - 2] + 1, frames.len() - 1);
+    assert!(end - start >= 2, "the transaction has {} frames", end - start);
+    let mut left = frames[..end].to_vec();
+    let other: Vec<u8> = frames[start].iter().map(|byte| byte.wrapping_add(1)).collect();
+    let other = [&other[..8], &frames[start][8..16], &other[16..]].concat();
+    left[start] = &other;
+    let found = written(&left);
+    assert!(matches!(&found[..], [rest] if rest.weight == Weight::Leftover), "{found:?}");
+    // The same within an earlier transaction is damage, though it is far from one bit.
+    for place in [0, 7, commits[1], commits[2] - 1] {
+        let mut damaged = frames.clone();
+        let other: Vec<u8> = frames[place].iter().map(|byte| byte.wrapping_add(1)).collect();
+        let other = [&other[..8], &frames[place][8..24], &other[24..]].concat();
+        damaged[place] = &other;
+        let found = written(&damaged);
+        let of_it = format!("frame {},", place + 1);
+        assert!(
+            found.iter().any(|f| f.weight == Weight::Damage
+                && f.place.as_deref().is_some_and(|at| at.starts_with(&of_it))),
+            "{found:?}"
+        );
     }
 }
 
