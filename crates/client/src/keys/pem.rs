@@ -175,6 +175,10 @@ fn check_costs(document: &EncryptedPrivateKeyInfoOwned) -> Result<(), String> {
         ))
     };
     if let Some(scrypt) = parameters.kdf.scrypt() {
+        // RFC 7914, section 2: larger than 1 and a power of 2. The library takes its logarithm.
+        if scrypt.cost_parameter < 2 || !scrypt.cost_parameter.is_power_of_two() {
+            return Err(broken_or_unknown());
+        }
         let memory =
             scrypt.cost_parameter.saturating_mul(128).saturating_mul(u64::from(scrypt.block_size));
         if memory > MAX_SCRYPT_MEMORY {

@@ -279,6 +279,12 @@ fn greedy_parameters_are_refused_before_any_passphrase() {
         greedy(&path, kdf);
         proper(&KeyFile::read(&path).unwrap_err(), &["asks for", words]);
     }
+    // N is greater than 1 and a power of 2 (RFC 7914, section 2).
+    for cost in [0, 1, 3 << 12] {
+        fs::write(&path, &whole).unwrap();
+        greedy(&path, scrypt(cost, 8, 1));
+        proper(&KeyFile::read(&path).unwrap_err(), &["is damaged, or its passphrase"]);
+    }
     for within in [scrypt(1 << 20, 8, 16), pbkdf2(10_000_000)] {
         fs::write(&path, &whole).unwrap();
         greedy(&path, within);

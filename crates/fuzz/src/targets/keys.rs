@@ -69,7 +69,7 @@ fn read(input: &[u8]) -> Verdict {
     let text = std::str::from_utf8(input).expect("PEM is text");
     if !text.contains("ENCRYPTED") {
         let body: String =
-            text.lines().filter(|line| !line.starts_with('-')).map(trimmed).collect();
+            text.split(['\r', '\n']).filter(|line| !line.starts_with('-')).map(trimmed).collect();
         let body = base64::engine::general_purpose::STANDARD.decode(body);
         let body = body.expect("another reader takes the base64");
         assert!(body.windows(32).any(|window| window == seed.as_slice()), "a key from nowhere");
