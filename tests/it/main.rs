@@ -17,6 +17,8 @@ mod config;
 mod cosigning;
 mod crash;
 mod demo;
+#[allow(dead_code)]
+mod exchanging;
 mod forks;
 mod fsck;
 mod health;
@@ -28,6 +30,7 @@ mod limits;
 mod logs;
 mod metrics;
 mod oracle;
+#[allow(dead_code)]
 mod parties;
 mod pki;
 mod policies;

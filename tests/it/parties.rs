@@ -2,14 +2,14 @@
 //! or a session. Here belongs what a statement says, and nothing that sends one.
 
 use exchange::predicate::{
-    Evaluation, Intent, Keys, Party, Predicate, Program, SealingKey, Withdrawal, WithdrawalCode,
-    possession_message,
+    Evaluation, Intent, Keys, Opened, OpenedTotal, Party, Predicate, Program, SealingKey,
+    Withdrawal, WithdrawalCode, possession_message,
 };
-use exchange::{Common, Envelope, Statement, StatementId, Timestamp, Word};
+use exchange::{ColumnName, Common, Envelope, Statement, StatementId, Subject, Timestamp, Word};
 use record::column::{Better, Column};
 use record::commit::{Declared, ItemValues, RecordBuilder};
 use record::context::Context;
-use record::items::{ItemKey, ItemsFile};
+use record::items::{AgreedItems, ItemKey, ItemsFile};
 use record::secret::RecordSecret;
 use tlog::{Hash, KeyName, SigningKey, TreeHead, VerifierKey};
 
@@ -19,17 +19,22 @@ pub(crate) fn seeded(name: &str, seed: &str) -> SigningKey {
     SigningKey::from_seed(KeyName::parse(name).unwrap(), seed.as_bytes())
 }
 
+/// The key of agreed items.
+pub(crate) const AGREED: u8 = 5;
+
 /// A nonce that belongs to these words.
 pub(crate) fn nonce(words: &str) -> [u8; 32] {
     *Hash::of(&[b"nonce of ", words.as_bytes()]).as_bytes()
 }
 
-/// One party and the end of its chain of standalone statements.
+/// One party and the end of one of its chains of statements.
 #[derive(Clone)]
 pub(crate) struct Voice {
     pub(crate) key: SigningKey,
     pub(crate) recovery: SigningKey,
     pub(crate) origin: KeyName,
+    /// The agreement under which it speaks; none for standalone statements.
+    pub(crate) exchange: Option<StatementId>,
     pub(crate) number: u64,
     pub(crate) previous: Option<StatementId>,
     pub(crate) runs: u64,
@@ -49,11 +54,17 @@ impl Voice {
             key: Self::key_of(name),
             recovery: seeded(name, &format!("{name} recovery")),
             origin: log.name().clone(),
+            exchange: None,
             number: 0,
             previous: None,
             runs: 0,
             seen: TreeHead::EMPTY,
         }
+    }
+
+    /// The same party under an agreement, where it has said nothing yet.
+    pub(crate) fn under(&self, agreement: StatementId) -> Self {
+        Self { exchange: Some(agreement), number: 0, previous: None, runs: 0, ..self.clone() }
     }
 
     pub(crate) fn keys(&self) -> Keys {
@@ -69,7 +80,7 @@ impl Voice {
     pub(crate) fn common(&self) -> Common {
         Common {
             origin: self.origin.clone(),
-            exchange: None,
+            exchange: self.exchange,
             signer: self.key.name().clone(),
             number: self.number + 1,
             previous: self.previous,
@@ -120,7 +131,11 @@ impl Voice {
     /// What the next run announces.
     pub(crate) fn next_intent(&self) -> Intent {
         let run = self.runs + 1;
-        Intent { run, nonce: nonce(&format!("{} {run}", self.key.name())) }
+        let words = match self.exchange {
+            Some(agreement) => format!("{} {agreement} {run}", self.key.name()),
+            None => format!("{} {run}", self.key.name()),
+        };
+        Intent { run, nonce: nonce(&words) }
     }
 
     pub(crate) fn intent(&mut self) -> Envelope {
@@ -134,22 +149,33 @@ pub(crate) fn withdrawal(intent: StatementId) -> Predicate {
     Predicate::Withdrawal(Withdrawal { intent, code: WithdrawalCode::Crash })
 }
 
+/// The items that every agreed record of these tests is about: four, under a key of their own.
+pub(crate) fn items(key: u8) -> AgreedItems {
+    let rows = (0..4).map(|i| (format!("row-{i}"), format!("question {i}?"), None));
+    ItemsFile::from_rows(rows).unwrap().agree(&ItemKey::new([key; 32]), 1).unwrap()
+}
+
 /// A record of four items and one column, with its attestation.
 #[derive(Clone)]
 pub(crate) struct Recorded {
     pub(crate) evaluation: Evaluation,
     pub(crate) vector: Vec<u8>,
+    /// What opens its one total.
+    pub(crate) total: OpenedTotal,
+    /// What opens its subjects that are there.
+    pub(crate) subjects: Vec<Opened>,
 }
 
 impl Recorded {
-    /// `seed` decides the secrets; a party, an intent and its nonce the context.
+    /// `seed` decides the secrets and, outside of agreements, the items' key; a party, an intent
+    /// and its nonce the context.
     pub(crate) fn new(voice: &Voice, intent: StatementId, nonce: &[u8; 32], seed: u8) -> Self {
         let party = voice.key.name().as_str();
-        let context = Context::new(voice.origin.as_str(), None, party, nonce).unwrap();
+        let agreement = voice.exchange.map(|id| id.hash());
+        let context =
+            Context::new(voice.origin.as_str(), agreement.as_ref(), party, nonce).unwrap();
         let secret = RecordSecret::new([seed; 32]);
-        let rows = (0..4).map(|i| (format!("row-{i}"), format!("question {i}?"), None));
-        let file = ItemsFile::from_rows(rows).unwrap();
-        let agreed = file.agree(&ItemKey::new([seed; 32]), 1).unwrap();
+        let agreed = items(if agreement.is_some() { AGREED } else { seed });
         let columns = vec![Column::new("match", 1, 1, Better::Higher).unwrap()];
         let values = agreed.items().iter().map(|item| {
             let score = if item.row % 2 == 0 { "C" } else { "I" };
@@ -179,7 +205,22 @@ impl Recorded {
         let hour = Timestamp::parse("2026-11-23T19:00:00Z").unwrap();
         let programs = [program("harness"), program("importer")];
         let evaluation = Evaluation::of_record(intent, programs, [hour, hour], record.header());
-        Self { evaluation, vector: record.vector().to_vec() }
+        let [total] = record.totals() else { panic!("one column has one total") };
+        let total = OpenedTotal {
+            column: ColumnName::parse("match").unwrap(),
+            total: total.sum(),
+            blind: total.blind().to_bytes(),
+        };
+        let subjects = Subject::all().zip(record.subject_values()).filter_map(|(name, value)| {
+            let salt = *secret.subject_salt(name.as_str()).as_bytes();
+            Some(Opened { name, value: value.clone()?, salt })
+        });
+        Self { evaluation, vector: record.vector().to_vec(), total, subjects: subjects.collect() }
+    }
+
+    /// The openings of all counts.
+    pub(crate) fn counts(&self) -> Vec<Opened> {
+        self.subjects.iter().filter(|opened| opened.name.is_count()).cloned().collect()
     }
 
     pub(crate) fn predicate(&self) -> Predicate {

@@ -451,7 +451,7 @@ fn an_attestation_is_admitted_only_with_commitments_that_hold() {
             scored: Vec::new(),
         };
         let claim = a.draft(Predicate::Claim(Box::new(claim)));
-        scene.refuses(&claim, refusal("NO_RULE")).await;
+        scene.refuses(&claim, refusal("UNKNOWN_STATEMENT").at("/predicate/records/0")).await;
 
         assert_eq!(append(&mut scene.log, &a.say(good.predicate())).await, scene.size);
         let twice = a.draft(other.predicate());

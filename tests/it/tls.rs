@@ -8,8 +8,8 @@ use api::v1;
 use api::v1::artifact_service_client::ArtifactServiceClient;
 use api::v1::log_service_client::LogServiceClient;
 use bytes::Bytes;
-use exchange::predicate::{ItemRange, OpenedItems, Opening, Predicate, SealedEnvelope};
-use exchange::{BaseField, Envelope, Field, StatementId};
+use exchange::predicate::{Predicate, RevealContent};
+use exchange::{Envelope, StatementId};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
@@ -21,6 +21,10 @@ use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::exchanging::{
+    accepts, agreement, clock, disputes_items, envelope, opens, policy, reveals, run, schedule,
+    tick,
+};
 use crate::metrics;
 use crate::parties::{Recorded, Voice};
 use crate::pki::{Authority, Issued};
@@ -206,26 +210,8 @@ fn what_speaks_no_tls_1_3_does_not_get_in() {
 /// An opening of A's record that is sealed to B, and the envelope. What is sealed is noise: only
 /// its reader could tell.
 fn opening(a: &Voice, b: &Voice, record: StatementId) -> (Predicate, Vec<u8>) {
-    let mut envelope = SealedEnvelope {
-        digest: Hash::new([0; 32]),
-        reader: b.key.name().clone(),
-        key: b.keys().sealing.id(),
-        padded: 1024,
-    };
-    let mut artifact = exchange::associated_data(&a.common(), &record, &envelope, 1);
-    artifact.extend(32_u16.to_be_bytes());
-    artifact.extend([7; 32]);
-    artifact.extend(1040_u32.to_be_bytes());
-    artifact.extend([8; 1040]);
-    envelope.digest = Hash::of(&[&artifact]);
-    let opening = Opening {
-        record,
-        items: OpenedItems::Ranges(vec![ItemRange { first: 0, last: 0 }]),
-        fields: vec![Field::Base(BaseField::Output)],
-        envelope,
-        answers: None,
-    };
-    (Predicate::Opening(Box::new(opening)), artifact)
+    let (sealed, artifact) = envelope(a, record, b, 1024);
+    (opens(record, [0, 0], &sealed), artifact)
 }
 
 pub(crate) async fn put(
@@ -307,6 +293,73 @@ fn an_envelope_is_for_its_sender_and_its_reader() {
         assert_eq!(Hash::of(&[&artifact]), digest);
         only_a_and_b_get(&lands, &server, &digest, &artifact).await;
     });
+    server.stop();
+}
+
+#[test]
+fn what_is_sealed_under_an_agreement_its_auditors_read_too() {
+    const SOON: u64 = 1_900_000_000;
+    let lands = Lands::new();
+    let server = lands.world.serve_as(&lands.config());
+    let (revealed, disputed) = within(async {
+        let mut log = lands.log(&server, &lands.a).await;
+        let mut own = lands.artifacts(&server, &lands.a).await;
+        let mut voices = Vec::new();
+        for name in NAMES {
+            voices.push(register(&mut log, &server, name).await);
+        }
+        let [mut a, b, mut c] = <[Voice; 3]>::try_from(voices).unwrap_or_else(|_| panic!());
+        let schedule = schedule([SOON, SOON + 10, SOON + 20], 60);
+        let terms = agreement([&a, &b], &[&c], (policy(&server.key), "clock"), schedule);
+        let proposal = a.say(Predicate::Agreement(Box::new(terms)));
+        append(&mut log, &proposal).await;
+        let [mut a, mut b] = [&a, &b].map(|party| party.under(proposal.id()));
+        append(&mut log, &b.say(accepts(proposal.id()))).await;
+        let mut records = Vec::new();
+        for (seed, party) in [(1, &mut a), (2, &mut b)] {
+            let (intent, record, evaluation) = run(party, seed);
+            put(&mut own, &record.vector).await.unwrap();
+            append(&mut log, &intent).await;
+            append(&mut log, &evaluation).await;
+            records.push(evaluation.id());
+        }
+        let head = log.get_checkpoint(v1::GetCheckpointRequest::default()).await.unwrap();
+        let ticked = tick(&head.into_inner().checkpoint, &server.key, &clock(), SOON);
+        append(&mut log, &c.say(ticked)).await;
+
+        // To B, about A's record.
+        let (sealed, artifact) = envelope(&a, records[0], &b, 1024);
+        let revealed = put(&mut own, &artifact).await.unwrap();
+        let content = RevealContent::Envelope(sealed);
+        let said = a.say(reveals(records[0], Some("totals"), content));
+        append(&mut log, &said).await;
+        // From B to the auditor: nothing for A, who has to answer it all the same.
+        let (sealed, artifact) = envelope(&b, said.id(), &c, 1024);
+        let disputed = put(&mut own, &artifact).await.unwrap();
+        append(&mut log, &b.say(disputes_items(said.id(), &sealed))).await;
+        (revealed, disputed)
+    });
+    let get = async |server: &Server, own: &Issued, digest: &Hash| {
+        fetch(&mut lands.artifacts(server, own).await, digest).await.map_err(|s| s.code())
+    };
+    let check = async |server: &Server| {
+        for (digest, readers) in
+            [(&revealed, vec![&lands.a, &lands.b, &lands.c]), (&disputed, vec![&lands.b, &lands.c])]
+        {
+            for own in [&lands.a, &lands.b, &lands.c, &lands.nobody] {
+                let got = get(server, own, digest).await;
+                if readers.iter().any(|reader| std::ptr::eq(*reader, own)) {
+                    assert_eq!(Hash::of(&[&got.unwrap()]), *digest);
+                } else {
+                    assert_eq!(got.unwrap_err(), Code::PermissionDenied);
+                }
+            }
+        }
+    };
+    within(check(&server));
+    server.stop();
+    let server = lands.world.serve_as(&lands.config());
+    within(check(&server));
     server.stop();
 }
 

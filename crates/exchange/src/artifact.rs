@@ -5,6 +5,7 @@ use tlog::Hash;
 use crate::bytes::label_length;
 use crate::predicate::{Claim, Evaluation, Ground, Predicate, RevealContent, SealedEnvelope};
 use crate::statement::Statement;
+use crate::values::StatementId;
 
 /// An artifact that must be stored before the statement is admitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,35 +55,21 @@ impl ArtifactLength {
 
 /// The artifacts that a statement names, in its own order, each digest once.
 pub fn artifacts(statement: &Statement) -> Vec<ArtifactNeed> {
-    let envelope = |envelope| envelope_need(statement, envelope);
-    let mut needs = match statement.predicate() {
-        Predicate::Evaluation(evaluation) => {
-            let mut needs = vec![vector_need(evaluation)];
-            needs.extend(evaluation.escrow.as_ref().map(envelope));
-            needs
-        }
+    let mut needs = Vec::new();
+    if let Predicate::Evaluation(evaluation) = statement.predicate() {
+        needs.push(vector_need(evaluation));
+    }
+    needs.extend(sealed_in(statement).map(|(_, envelope)| envelope_need(statement, envelope)));
+    match statement.predicate() {
         Predicate::Reveal(reveal) => {
-            let mut needs = Vec::new();
-            if let RevealContent::Envelope(sealed) = &reveal.content {
-                needs.push(envelope(sealed));
-            }
-            let proofs = reveal.items_proofs.iter().map(|proof| proof.digest);
-            needs.extend(proofs.map(items_proof_need));
-            needs
+            needs.extend(reveal.items_proofs.iter().map(|proof| items_proof_need(proof.digest)));
         }
         Predicate::Claim(claim) => {
-            let mut needs: Vec<_> =
-                claim.items_proofs.iter().copied().map(items_proof_need).collect();
+            needs.extend(claim.items_proofs.iter().copied().map(items_proof_need));
             needs.push(claim_proof_need(claim));
-            needs
         }
-        Predicate::Opening(opening) => vec![envelope(&opening.envelope)],
-        Predicate::Dispute(dispute) => match &dispute.ground {
-            Ground::Items { envelope: sealed, .. } => vec![envelope(sealed)],
-            Ground::Unopenable => Vec::new(),
-        },
-        _ => Vec::new(),
-    };
+        _ => {}
+    }
     let mut named = Vec::new();
     needs.retain(|need| {
         let first = !named.contains(&need.digest);
@@ -90,6 +77,27 @@ pub fn artifacts(statement: &Statement) -> Vec<ArtifactNeed> {
         first
     });
     needs
+}
+
+/// The envelope that a statement names, and the record id of its associated data: the record that
+/// is opened; of a dispute, what is disputed; zeros for an escrow, since no statement can name its
+/// own id.
+pub fn sealed_in(statement: &Statement) -> Option<(StatementId, &SealedEnvelope)> {
+    match statement.predicate() {
+        Predicate::Evaluation(evaluation) => {
+            evaluation.escrow.as_ref().map(|envelope| (StatementId::ZERO, envelope))
+        }
+        Predicate::Reveal(reveal) => match &reveal.content {
+            RevealContent::Envelope(envelope) => Some((reveal.record, envelope)),
+            RevealContent::Open { .. } => None,
+        },
+        Predicate::Opening(opening) => Some((opening.record, &opening.envelope)),
+        Predicate::Dispute(dispute) => match &dispute.ground {
+            Ground::Items { envelope, .. } => Some((dispute.about, envelope)),
+            Ground::Unopenable => None,
+        },
+        _ => None,
+    }
 }
 
 /// h ‖ C_1 ‖ … ‖ C_M of each item, 32 bytes each.

@@ -11,6 +11,7 @@
 mod artifact;
 pub mod bundle;
 mod bytes;
+mod clear;
 pub mod draft;
 mod envelope;
 pub mod evidence;
@@ -26,7 +27,8 @@ mod statement;
 mod time;
 mod values;
 
-pub use artifact::{ArtifactKind, ArtifactLength, ArtifactNeed, artifacts};
+pub use artifact::{ArtifactKind, ArtifactLength, ArtifactNeed, artifacts, sealed_in};
+pub use clear::check_clear;
 pub use envelope::{
     Envelope, InvalidKeyReference, KeyReference, MAX_PAYLOAD, PAYLOAD_TYPE,
     pre_authentication_encoding,
@@ -36,8 +38,8 @@ pub use reason::{Code, Reason, Refusal};
 pub use registry::{HeldKey, Party, PartyNumber, Registry, Standing, VerifiedStatement};
 pub use sealed::{NotTheEnvelope, SealedFor, associated_data, body_message, check_envelope};
 pub use state::{
-    Breach, EndedExchange, ExchangeState, ExchangeView, History, Obligation, ObligationStage,
-    Prefixes, Replayed, RunEnd, RunView, Side, State, Status,
+    AwaitedStep, Awaits, Breach, EndedExchange, ExchangeState, ExchangeView, History, Obligation,
+    ObligationStage, Prefixes, Replayed, RunEnd, RunView, Side, State, Status,
 };
 pub use statement::{Common, STATEMENT_TYPE, SignedStatement, Statement};
 pub use time::{InvalidTime, Timestamp};

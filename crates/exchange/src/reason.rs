@@ -160,6 +160,8 @@ reasons! {
     ArtifactMissing = "ARTIFACT_MISSING", FailedPrecondition;
     /// A named artifact does not hold.
     ArtifactInvalid = "ARTIFACT_INVALID", FailedPrecondition;
+    /// Local: the statement names a proof of a kind that this server can't check yet.
+    ProofUnchecked = "PROOF_UNCHECKED", FailedPrecondition;
     /// A claim or header outside the limits of the proofs.
     LimitExceeded = "LIMIT_EXCEEDED", OutOfRange;
     /// Local: the queue is full.
@@ -183,6 +185,7 @@ impl Reason {
             self,
             Self::NotAdmitted
                 | Self::QueueFull
+                | Self::ProofUnchecked
                 | Self::RateLimited
                 | Self::TickTooSoon
                 | Self::ArtifactTooLarge

@@ -62,7 +62,7 @@ impl v1::artifact_service_server::ArtifactService for ArtifactApi {
             Access::Granted => {}
             Access::Absent => return Err(absent(&digest)),
             Access::NotTheReader => {
-                let message = "this envelope is for its sender and its reader";
+                let message = "this envelope is for its sender, its reader and their auditors";
                 let refusal = Refusal::new(Reason::NotTheReader, message).with("digest", digest);
                 return Err(status::of(&refusal));
             }

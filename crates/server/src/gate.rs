@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use exchange::predicate::{self, Predicate};
-use exchange::{Reason, Refusal, Registry, State, VerifiedStatement};
+use exchange::{Reason, Refusal, Registry, State, Statement, VerifiedStatement};
 use sequencer::{Admission, Entry};
 use tlog::{Hash, KeyName, PublicKey, VerifierKey};
 
@@ -98,6 +98,27 @@ impl Gate {
     pub(crate) fn registry(&self) -> SharedRegistry {
         self.registry.clone()
     }
+
+    /// `TICK_TOO_SOON` for a tick that would move no exchange: it would only make the log longer.
+    fn check_tick(&self, statement: &Statement) -> Result<(), Refusal> {
+        match statement.predicate() {
+            Predicate::Tick(tick) if !self.state.is_moved_by(tick) => {
+                let message = "no open exchange waits for this head or for its time";
+                Err(Refusal::new(Reason::TickTooSoon, message).at("/predicate/checkpoint"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The auditors of the exchange that a statement is in: they read what is sealed there.
+pub(crate) fn auditors<'a>(
+    state: &'a State,
+    statement: &Statement,
+) -> impl Iterator<Item = &'a KeyName> {
+    let exchange = statement.common().exchange.and_then(|id| state.exchange(&id));
+    let auditors = exchange.map(|view| view.agreement().auditors.iter());
+    auditors.into_iter().flatten().map(|keys| &keys.name)
 }
 
 /// The writer's history as the state machine wants it. An unreadable history stops the writer
@@ -121,13 +142,14 @@ impl Admission for Gate {
         history: &dyn sequencer::History,
     ) -> Result<(), Refusal> {
         let Candidate { verified, artifacts } = entry.content();
-        let in_order = self.state.check(index, verified, &Roots(history)).err();
+        let in_order = self.state.check(index, verified, &Roots(history));
+        let in_order = in_order.and_then(|()| self.check_tick(verified.statement())).err();
         let refusals = [in_order, artifacts.clone()].into_iter().flatten();
         if let Some(refusal) = refusals.min_by_key(Refusal::reason) {
             return Err(refusal);
         }
         self.state.apply(index, verified);
-        self.holdings.name(verified.statement());
+        self.holdings.name(verified.statement(), auditors(&self.state, verified.statement()));
         if matches!(verified.statement().predicate(), Predicate::Party(_)) {
             self.registry.publish(self.state.registry());
         }

@@ -8,8 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use exchange::predicate::{Ground, Predicate, RevealContent, SealedEnvelope};
-use exchange::{Reason, Refusal, Statement, artifacts};
+use exchange::{Reason, Refusal, Statement, artifacts, sealed_in};
 use sequencer::Stored;
 use tlog::{Hash, KeyName};
 
@@ -45,7 +44,8 @@ impl Default for Unnamed {
 /// To whom a stored envelope is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Envelopes {
-    /// To connections whose certificate belongs to its sender or its reader.
+    /// To connections whose certificate belongs to its sender, its reader, or an auditor of its
+    /// exchange.
     Parties,
     /// To whoever may read the log.
     Anyone,
@@ -86,7 +86,8 @@ struct Inner {
 enum Named {
     /// Anyone who may read the log may read it.
     Open,
-    /// An envelope, by who sealed it, and everybody it was sealed to.
+    /// An envelope, by who sealed it, and everybody else who may read it: whom it was sealed to,
+    /// and the auditors of its exchange.
     Sealed { sender: KeyName, readers: BTreeSet<KeyName> },
 }
 
@@ -127,23 +128,30 @@ impl Holdings {
         }
     }
 
-    /// A statement is in the log: what it names stays.
-    pub(crate) fn name(&self, statement: &Statement) {
+    /// A statement is in the log: what it names stays. Its exchange's auditors read what is sealed.
+    pub(crate) fn name<'a>(
+        &self,
+        statement: &Statement,
+        auditors: impl Iterator<Item = &'a KeyName>,
+    ) {
         let needs = artifacts(statement);
         if needs.is_empty() {
             return;
         }
         let sender = &statement.common().signer;
-        let sealed = sealed(statement.predicate());
+        let sealed = sealed_in(statement).map(|(_, envelope)| {
+            let mut readers: BTreeSet<_> = auditors.cloned().collect();
+            readers.insert(envelope.reader.clone());
+            (envelope.digest, readers)
+        });
         let mut inner = self.inner();
         for need in needs {
             if let Some(waiting) = inner.unnamed.remove(&need.digest) {
                 inner.total -= waiting.bytes;
                 inner.release(waiting.charged.as_ref(), waiting.bytes);
             }
-            let reader =
-                sealed.iter().find(|(digest, _)| *digest == need.digest).map(|(_, name)| *name);
-            inner.admit(need.digest, sender, reader);
+            let readers = sealed.as_ref().filter(|(digest, _)| *digest == need.digest);
+            inner.admit(need.digest, sender, readers.map(|(_, readers)| readers));
         }
     }
 
@@ -236,17 +244,19 @@ impl Holdings {
 impl Inner {
     /// The first statement that names an envelope decides whose it is. Later ones add readers
     /// only if the same party says so: naming somebody else's envelope opens nothing.
-    fn admit(&mut self, digest: Hash, sender: &KeyName, reader: Option<&KeyName>) {
-        match (self.named.get_mut(&digest), reader) {
+    fn admit(&mut self, digest: Hash, sender: &KeyName, readers: Option<&BTreeSet<KeyName>>) {
+        match (self.named.get_mut(&digest), readers) {
             (None, None) => {
                 self.named.insert(digest, Named::Open);
             }
-            (None, Some(reader)) => {
-                let readers = BTreeSet::from([reader.clone()]);
-                self.named.insert(digest, Named::Sealed { sender: sender.clone(), readers });
+            (None, Some(readers)) => {
+                let named = Named::Sealed { sender: sender.clone(), readers: readers.clone() };
+                self.named.insert(digest, named);
             }
-            (Some(Named::Sealed { sender: first, readers }), Some(reader)) if first == sender => {
-                readers.insert(reader.clone());
+            (Some(Named::Sealed { sender: first, readers: known }), Some(readers))
+                if first == sender =>
+            {
+                known.extend(readers.iter().cloned());
             }
             (Some(_), _) => {}
         }
@@ -262,24 +272,6 @@ impl Inner {
             }
         }
     }
-}
-
-/// Envelopes that a statement names, with their readers.
-fn sealed(predicate: &Predicate) -> Vec<(Hash, &KeyName)> {
-    let envelope: Option<&SealedEnvelope> = match predicate {
-        Predicate::Evaluation(evaluation) => evaluation.escrow.as_ref(),
-        Predicate::Reveal(reveal) => match &reveal.content {
-            RevealContent::Envelope(envelope) => Some(envelope),
-            _ => None,
-        },
-        Predicate::Opening(opening) => Some(&opening.envelope),
-        Predicate::Dispute(dispute) => match &dispute.ground {
-            Ground::Items { envelope, .. } => Some(envelope),
-            Ground::Unopenable => None,
-        },
-        _ => None,
-    };
-    envelope.map(|envelope| (envelope.digest, &envelope.reader)).into_iter().collect()
 }
 
 /// `ARTIFACT_TOO_LARGE`: there is no room left for what no statement has named.
@@ -382,6 +374,7 @@ impl Drop for Pin {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::convert::Infallible;
     use std::sync::Arc;
     use std::time::{Duration, Instant};
@@ -430,7 +423,8 @@ mod tests {
 
         holdings.inner().unnamed.clear();
         let admit = |sender: &str, reader: Option<&str>| {
-            holdings.inner().admit(digest, &name(sender), reader.map(name).as_ref());
+            let readers = reader.map(|reader| BTreeSet::from([name(reader)]));
+            holdings.inner().admit(digest, &name(sender), readers.as_ref());
         };
         admit("a.example", Some("b.example"));
         assert_eq!([of(&a), of(&b), of(&c)], {

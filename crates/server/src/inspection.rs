@@ -162,6 +162,14 @@ impl Sources for Folder<'_> {
             .map_err(|e| Refusal::new(Reason::ReadOnly, format!("cannot be read: {e}")))
     }
 
+    fn start(&self, digest: &Hash, bytes: usize) -> Result<Option<Vec<u8>>, Refusal> {
+        let whole = self.bytes(digest)?;
+        Ok(whole.map(|mut whole| {
+            whole.truncate(bytes);
+            whole
+        }))
+    }
+
     fn nonce(&self, intent: &StatementId) -> Result<Option<[u8; 32]>, Refusal> {
         Ok(self.nonces.get(intent).copied())
     }

@@ -16,6 +16,7 @@ mod named;
 mod quota;
 mod serve;
 mod service;
+mod taken;
 mod witnesses;
 
 pub use gate::Admitted;

@@ -2,7 +2,10 @@
 //! before it admits a statement, [`Inspection`](crate::Inspection) asks again of a folder.
 
 use exchange::predicate::Predicate;
-use exchange::{ArtifactKind, ArtifactNeed, Reason, Refusal, Statement, StatementId, artifacts};
+use exchange::{
+    ArtifactKind, ArtifactNeed, Reason, Refusal, Statement, StatementId, artifacts, sealed,
+    sealed_in,
+};
 use record::context::Context;
 use record::vector::verify_vector;
 use tlog::Hash;
@@ -15,11 +18,14 @@ pub(crate) trait Sources {
     /// The bytes of an artifact; `None` if it is not stored.
     fn bytes(&self, digest: &Hash) -> Result<Option<Vec<u8>>, Refusal>;
 
+    /// The first bytes of an artifact, all of a shorter one; `None` if it is not stored.
+    fn start(&self, digest: &Hash, bytes: usize) -> Result<Option<Vec<u8>>, Refusal>;
+
     /// The nonce of an intent in the log.
     fn nonce(&self, intent: &StatementId) -> Result<Option<[u8; 32]>, Refusal>;
 }
 
-/// `ARTIFACT_MISSING`, `ARTIFACT_INVALID`: the first of its artifacts that is not as it must be.
+/// `ARTIFACT_MISSING`, `ARTIFACT_INVALID`, `PROOF_UNCHECKED`: the first of its artifacts that is not as it must be.
 pub(crate) fn check_all(statement: &Statement, sources: &dyn Sources) -> Result<(), Refusal> {
     artifacts(statement).iter().try_for_each(|need| check(statement, need, sources))
 }
@@ -40,8 +46,12 @@ pub(crate) fn check(
     }
     match need.kind {
         ArtifactKind::Vector => check_vector(statement, digest, sources),
-        ArtifactKind::Envelope => check_envelope(statement, digest, sources),
-        ArtifactKind::ItemsProof | ArtifactKind::ClaimProof => Ok(()),
+        ArtifactKind::Envelope => check_envelope(statement, digest, length, sources),
+        ArtifactKind::ItemsProof | ArtifactKind::ClaimProof => {
+            let message = "this log can't check proofs of claims yet, so it takes none; an agreed \
+                           claim can be declined";
+            Err(Refusal::new(Reason::ProofUnchecked, message).with("digest", digest))
+        }
     }
 }
 
@@ -71,21 +81,27 @@ fn check_vector(
     Ok(())
 }
 
-/// An opening's envelope is sealed for this place, sender and reader. What is in it only its
-/// reader can check.
+/// An envelope is sealed for this log, agreement, record, sender and reader, and is as long as it
+/// says. What is in it only its reader can check.
 fn check_envelope(
     statement: &Statement,
     digest: &Hash,
+    length: u64,
     sources: &dyn Sources,
 ) -> Result<(), Refusal> {
-    let Predicate::Opening(opening) = statement.predicate() else { return Ok(()) };
-    let bytes = bytes(digest, sources)?;
-    exchange::check_envelope(statement.common(), &opening.record, &opening.envelope, &bytes)
+    let named = sealed_in(statement).filter(|(_, envelope)| envelope.digest == *digest);
+    let Some((record, envelope)) = named else { return Ok(()) };
+    let start = sources.start(digest, sealed::MAX_HEADER)?.ok_or_else(|| gone(digest))?;
+    sealed::check_envelope_start(statement.common(), &record, envelope, &start, length)
         .map_err(|e| invalid(e.to_string(), digest))
 }
 
 fn bytes(digest: &Hash, sources: &dyn Sources) -> Result<Vec<u8>, Refusal> {
-    sources.bytes(digest)?.ok_or_else(|| invalid(format!("{digest} is gone"), digest))
+    sources.bytes(digest)?.ok_or_else(|| gone(digest))
+}
+
+fn gone(digest: &Hash) -> Refusal {
+    invalid(format!("{digest} is gone"), digest)
 }
 
 fn invalid(message: String, digest: &Hash) -> Refusal {

@@ -1,12 +1,13 @@
 //! The service without its transports: opening a log, checking a statement, appending it.
 
+use std::io::Read as _;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use exchange::predicate::Predicate;
 use exchange::{
-    Reason, Refusal, Replayed, SignedStatement, State, StatementId, VerifiedStatement, artifacts,
+    Reason, Refusal, Replayed, SignedStatement, State, Statement, StatementId, artifacts,
 };
 use sequencer::{
     Answer, AppendError, ArtifactError, ArtifactStore, Entry, Fatal, Handle, Limits, Log,
@@ -16,11 +17,12 @@ use tlog::{Hash, KeyKind, SigningKey};
 use tokio::sync::{OnceCell, oneshot, watch};
 use transport::{Identity, Peer};
 
-use crate::gate::{Admitted, Candidate, Gate, SharedRegistry};
+use crate::gate::{Admitted, Candidate, Gate, SharedRegistry, auditors};
 use crate::holdings::{Envelopes, Holdings, Unnamed};
 use crate::metrics::{AppendResult, Metrics, Now};
 use crate::named::{self, Sources};
 use crate::quota::{Meters, Quotas};
+use crate::taken::{self, Logged};
 use crate::witnesses::{self, Cosigning, RolledBack, Shown, Witnesses};
 
 /// What a server allows.
@@ -352,7 +354,7 @@ impl Service {
         }
         let verified = self.registry.snapshot().verify(SignedStatement::parse(leaf)?)?;
         self.settings.admitted.check(&verified)?;
-        check_taken(&verified)?;
+        taken::check_taken(&verified)?;
         let signer = Identity::Party(verified.statement().common().signer.clone());
         if let Some(meters) = &self.meters
             && peer.is_some_and(|peer| *peer.identity() != signer)
@@ -363,10 +365,13 @@ impl Service {
         let named = artifacts(verified.statement());
         let pin = self.holdings.pin(named.iter().map(|need| need.digest).collect());
         let mut candidate = Candidate { verified, artifacts: None };
-        if !named.is_empty() {
+        if !named.is_empty() || taken::is_standalone_reveal(candidate.verified.statement()) {
             let service = Arc::clone(self);
-            let statement = candidate.verified.clone();
-            let check = move || named::check_all(statement.statement(), &*service);
+            let verified = candidate.verified.clone();
+            let check = move || {
+                named::check_all(verified.statement(), &*service)?;
+                taken::check_standalone_reveal(verified.statement(), &*service)
+            };
             let checked = tokio::task::spawn_blocking(check).await;
             if let Err(refusal) = checked.map_err(|_| stopping())? {
                 if !is_about_artifacts(&refusal) {
@@ -421,17 +426,32 @@ impl Sources for Service {
         self.artifacts.get(digest, self.settings.max_artifact).map_err(|e| broken(&e))
     }
 
+    fn start(&self, digest: &Hash, bytes: usize) -> Result<Option<Vec<u8>>, Refusal> {
+        let Some(reader) = self.artifacts.open(digest).map_err(|e| broken(&e))? else {
+            return Ok(None);
+        };
+        let mut start = Vec::with_capacity(bytes);
+        let read = reader.take(bytes as u64).read_to_end(&mut start);
+        read.map_err(|error| broken(&ArtifactError::Unreadable { digest: *digest, error }))?;
+        Ok(Some(start))
+    }
+
     fn nonce(&self, intent: &StatementId) -> Result<Option<[u8; 32]>, Refusal> {
+        Ok(match self.statement(intent)?.as_ref().map(Statement::predicate) {
+            Some(Predicate::Intent(intent)) => Some(intent.nonce),
+            _ => None,
+        })
+    }
+}
+
+impl Logged for Service {
+    fn statement(&self, id: &StatementId) -> Result<Option<Statement>, Refusal> {
         let snapshot = self.reader.snapshot();
-        let key = StatementKey::new(*intent.as_bytes());
+        let key = StatementKey::new(*id.as_bytes());
         let index = snapshot.index_of_key(&key).map_err(|e| unreadable(&e))?;
         let Some(index) = index.filter(|index| *index < snapshot.size()) else { return Ok(None) };
         let leaf = snapshot.entry(index).map_err(|e| unreadable(&e))?;
-        let signed = SignedStatement::parse(&leaf)?;
-        Ok(match signed.statement().predicate() {
-            Predicate::Intent(intent) => Some(intent.nonce),
-            _ => None,
-        })
+        Ok(Some(SignedStatement::parse(&leaf)?.statement().clone()))
     }
 }
 
@@ -458,19 +478,6 @@ impl Queued {
     }
 }
 
-/// Kinds whose content this server can't check yet are not taken: admitting a claim means that
-/// its proof holds.
-fn check_taken(verified: &VerifiedStatement) -> Result<(), Refusal> {
-    let problem = match verified.statement().predicate() {
-        Predicate::Claim(_) | Predicate::Reveal(_) => "this log takes no claims and reveals yet",
-        Predicate::Evaluation(evaluation) if !evaluation.opened.is_empty() => {
-            "outside of an agreement nothing is opened with the attestation"
-        }
-        _ => return Ok(()),
-    };
-    Err(Refusal::new(Reason::NoRule, problem))
-}
-
 /// Every entry through the state machine, signatures included: what is on disk may have been
 /// changed since this server admitted it.
 fn replay(reader: &Reader, mut state: State, holdings: &Holdings) -> Result<State, OpenError> {
@@ -486,7 +493,7 @@ fn replay(reader: &Reader, mut state: State, holdings: &Holdings) -> Result<Stat
             Replayed::Applied => {
                 let signed = SignedStatement::parse(&leaf)
                     .map_err(|refusal| OpenError::Foreign { index, refusal })?;
-                holdings.name(signed.statement());
+                holdings.name(signed.statement(), auditors(&state, signed.statement()));
             }
             Replayed::Void(refusal) | Replayed::Noise(refusal) => {
                 return Err(OpenError::Foreign { index, refusal });
@@ -519,7 +526,12 @@ pub(crate) fn stopping() -> Refusal {
 
 /// Reasons that stay true until the statement's turn, where others may come before them.
 fn is_about_artifacts(refusal: &Refusal) -> bool {
-    let reasons = [Reason::ArtifactMissing, Reason::ArtifactInvalid, Reason::LimitExceeded];
+    let reasons = [
+        Reason::ArtifactMissing,
+        Reason::ArtifactInvalid,
+        Reason::ProofUnchecked,
+        Reason::LimitExceeded,
+    ];
     reasons.contains(&refusal.reason())
 }
 

@@ -181,8 +181,8 @@ sections! {
         /// True lets everybody read, false only whoever shows a client certificate. If nothing is
         /// said, listeners on loopback are public and others are not. Flag `--public-read`.
         public: Option<bool> = None,
-        /// Who gets sealed envelopes: `"parties"` gives one only to its sender and its reader, by
-        /// the certificate of the connection; `"anyone"` to whoever may read. If nothing is said it
+        /// Who gets sealed envelopes: `"parties"` gives one only to its sender, its reader and
+        /// the auditors of its exchange, by the certificate of the connection; `"anyone"` to whoever may read. If nothing is said it
         /// is `"anyone"` where no client certificates are asked for and all listeners are on
         /// loopback, since nobody could be told apart and nobody else gets there; else `"parties"`.
         /// Flag `--envelopes`.

@@ -9,13 +9,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use record::context::Context;
 use record::header::Header;
-use record::opening::{Body, OpenedSubject, OpenedTotal};
+use record::opening::{Body, OpenedSubject};
 use tlog::VerifierKey;
 use tlog::evidence::{Accused, Evidence, Kind, KnownKeys, Role};
 
 use super::{BuildError, Fault, accused, signed_by, signed_by_known, statement};
+use crate::clear;
 use crate::envelope::Envelope;
-use crate::predicate::{Evaluation, Opened, Predicate, RevealContent};
+use crate::predicate::{Evaluation, Predicate, RevealContent};
 use crate::sealed::{SealedFor, body_message};
 use crate::statement::{Common, SignedStatement};
 use crate::values::StatementId;
@@ -209,23 +210,14 @@ impl Record {
         if !same {
             return Err(wrong);
         }
-        let subject = |opened: &Opened| OpenedSubject {
-            name: opened.name.as_str().to_owned(),
-            value: opened.value.clone(),
-            salt: opened.salt,
-        };
-        let (totals, subjects) = match opening.statement().predicate() {
+        let record = self.id.hash();
+        match opening.statement().predicate() {
             // What an auditor releases is another's word.
             Predicate::Reveal(reveal) if reveal.record == self.id && reveal.releases.is_none() => {
                 let RevealContent::Open { totals, subjects } = &reveal.content else {
                     return Err(wrong);
                 };
-                let totals = totals.iter().map(|opened| OpenedTotal {
-                    column: opened.column.to_string(),
-                    total: opened.total,
-                    blind: opened.blind,
-                });
-                (totals.collect(), subjects.iter().map(subject).collect())
+                Ok(clear::body(record, totals, subjects))
             }
             Predicate::Claim(claim) => {
                 let place = claim.records.iter().position(|id| *id == self.id);
@@ -235,21 +227,13 @@ impl Record {
                     value: scored.value.to_string(),
                     salt: scored.salt,
                 };
-                (Vec::new(), vec![opened])
+                Ok(Body { subjects: vec![opened], ..clear::body(record, &[], &[]) })
             }
             Predicate::Evaluation(_) if opening.id() == self.id => {
-                (Vec::new(), self.evaluation.opened.iter().map(subject).collect())
+                Ok(clear::body(record, &[], &self.evaluation.opened))
             }
-            _ => return Err(wrong),
-        };
-        Ok(Body {
-            record: self.id.hash(),
-            items: Vec::new(),
-            record_proof: Vec::new(),
-            items_proof: Vec::new(),
-            totals,
-            subjects,
-        })
+            _ => Err(wrong),
+        }
     }
 }
 

@@ -23,6 +23,10 @@ const ENC: [(u8, usize); 2] = [(1, 32), (2, 1120)];
 /// The cipher's tag.
 const TAG: u64 = 16;
 
+/// What stands before the ciphertext has at most so many bytes: a label, four names of at most 128
+/// bytes with their lengths, two ids, and 1,126 of `enc` with what frames it, are 1,770.
+pub const MAX_HEADER: usize = 2 << 10;
+
 /// Why an artifact is not the envelope that a statement names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotTheEnvelope {
@@ -61,17 +65,27 @@ pub fn check_envelope(
     envelope: &SealedEnvelope,
     artifact: &[u8],
 ) -> Result<(), NotTheEnvelope> {
+    check_envelope_start(common, record, envelope, artifact, artifact.len() as u64)
+}
+
+/// The same with no more of the artifact than its first [`MAX_HEADER`] bytes and its length: what
+/// follows is ciphertext.
+pub fn check_envelope_start(
+    common: &Common,
+    record: &StatementId,
+    envelope: &SealedEnvelope,
+    start: &[u8],
+    length: u64,
+) -> Result<(), NotTheEnvelope> {
     for (suite, enc) in ENC {
         let aad = associated_data(common, record, envelope, suite);
-        let Some(rest) = artifact.strip_prefix(aad.as_slice()) else { continue };
-        let length = envelope.padded + TAG;
-        let mut frame = Vec::with_capacity(2 + enc + 4);
-        frame.extend_from_slice(&u16::try_from(enc).unwrap_or(u16::MAX).to_be_bytes());
-        let holds = rest.starts_with(&frame)
+        let Some(rest) = start.strip_prefix(aad.as_slice()) else { continue };
+        let sealed = envelope.padded + TAG;
+        let holds = rest.starts_with(&u16::try_from(enc).unwrap_or(u16::MAX).to_be_bytes())
             && rest.get(2 + enc..2 + enc + 4).is_some_and(|bytes| {
-                u64::from(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])) == length
+                u64::from(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])) == sealed
             })
-            && rest.len() as u64 == (2 + enc + 4) as u64 + length;
+            && length == (aad.len() + 2 + enc + 4) as u64 + sealed;
         return if holds { Ok(()) } else { Err(NotTheEnvelope::Lengths) };
     }
     Err(NotTheEnvelope::AssociatedData)

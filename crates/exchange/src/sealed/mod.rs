@@ -8,7 +8,10 @@
 mod associated;
 mod seal;
 
-pub use associated::{NotTheEnvelope, SealedFor, associated_data, body_message, check_envelope};
+pub use associated::{
+    MAX_HEADER, NotTheEnvelope, SealedFor, associated_data, body_message, check_envelope,
+    check_envelope_start,
+};
 pub use hpke::rand_core;
 pub use seal::{
     MAX_BODY, OpenError, OpenedEnvelope, SealError, Sealed, SealingSecret, open, padded_length,

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use tlog::{EMPTY_ROOT, Hash, KeyName, SignedCheckpoint, TreeHead, VerifierKey};
 
 pub use exchange::{
-    Breach, EndedExchange, ExchangeState, ExchangeView, Obligation, ObligationStage, RunEnd,
-    RunView, Side, Status,
+    AwaitedStep, Awaits, Breach, EndedExchange, ExchangeState, ExchangeView, Obligation,
+    ObligationStage, RunEnd, RunView, Side, Status,
 };
 pub use prefixes::Prefixes;
 pub use replay::Replayed;

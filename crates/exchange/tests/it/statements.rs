@@ -357,7 +357,7 @@ fn reasons_are_distinct_and_in_order() {
     assert!(Reason::ALL.is_sorted());
     assert!(spellings.iter().all(|s| s.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')));
     assert_eq!(Reason::BadField.code(), Code::InvalidArgument);
-    assert_eq!(Reason::ALL.iter().filter(|reason| reason.is_local()).count(), 7);
+    assert_eq!(Reason::ALL.iter().filter(|reason| reason.is_local()).count(), 8);
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! What is refused and by which reason, and that nothing of it is in the log.
 
 use exchange::predicate::{
-    Accept, Bound, Claim, Decline, DeclineCode, Intent, ItemRange, Keys, OpenedItems, Opening,
-    Party, Predicate, SealedEnvelope, Tick,
+    Accept, Bound, Claim, Decline, DeclineCode, Intent, Keys, OpenedTotal, Party, Predicate,
+    RevealContent, SealedEnvelope, Tick,
 };
-use exchange::{BaseField, ColumnName, Envelope, Field, Reason, StatementId, Word};
+use exchange::{ColumnName, Envelope, Reason, StatementId, Word};
 use sequencer::ArtifactStore as _;
 use tlog::{Hash, SignedCheckpoint, TreeHead};
 
+use crate::exchanging::{envelope, opens, reveals};
 use crate::parties::{Recorded, Voice, nonce, seeded, withdrawal};
 use crate::scene::{Scene, append, log_key, voice};
 
@@ -382,9 +383,8 @@ async fn artifacts_that_are_not_there_or_do_not_hold() {
             .at("/predicate/intent"),
         case("a total beyond 2^31", &a.draft(too_large.predicate()), Reason::LimitExceeded)
             .at("/predicate/columns/0/max"),
-        case("a claim, whose proof nobody checks yet", &a.draft(claim(scene.open)), {
-            Reason::NoRule
-        }),
+        case("a claim about no record", &a.draft(claim(scene.open)), Reason::UnknownStatement)
+            .at("/predicate/records/0"),
     ]);
     for Case { what, leaf, reason, pointer, metadata } in &cases {
         let refusal = scene.refuses(leaf, *reason).await;
@@ -403,18 +403,40 @@ async fn artifacts_that_are_not_there_or_do_not_hold() {
     Scene { a, ..scene }.still_takes_statements(&hashes).await;
 }
 
-/// An envelope that is sealed for these two, made of the parts that anyone can check.
-fn sealed(scene: &Scene, record: StatementId, padded: u64) -> (SealedEnvelope, Vec<u8>) {
-    let reader = scene.b.key.name().clone();
-    let key = scene.b.keys().sealing.id();
-    let mut envelope = SealedEnvelope { digest: Hash::new([0; 32]), reader, key, padded };
-    let mut bytes = exchange::associated_data(&scene.a.common(), &record, &envelope, 1);
-    bytes.extend([0, 32]);
-    bytes.extend([9; 32]);
-    bytes.extend(u32::try_from(padded + 16).unwrap().to_be_bytes());
-    bytes.resize(bytes.len() + padded as usize + 16, 7);
-    envelope.digest = Hash::of(&[&bytes]);
-    (envelope, bytes)
+#[tokio::test]
+async fn reveals_outside_of_agreements_are_admitted_if_what_they_open_is_true() {
+    let scene = Scene::new().await;
+    let mut a = scene.a.clone();
+    let record = scene.record(1);
+    let attestation = a.say(record.predicate());
+    append(&scene.service, &attestation).await;
+    let id = attestation.id();
+    let open = |total: &OpenedTotal| RevealContent::Open {
+        totals: vec![total.clone()],
+        subjects: record.counts(),
+    };
+    let other = OpenedTotal { total: record.total.total + 1, ..record.total.clone() };
+    let blind = OpenedTotal { blind: [1; 32], ..record.total.clone() };
+    for wrong in [&other, &blind] {
+        let said = a.draft(reveals(id, None, open(wrong)));
+        let refusal = scene.refuses(said.as_bytes(), Reason::ArtifactInvalid).await;
+        assert_eq!(refusal.pointer(), Some("/predicate/open"));
+    }
+    let mut subjects = record.counts();
+    subjects[0].salt[0] ^= 1;
+    let salted = RevealContent::Open { totals: Vec::new(), subjects };
+    let said = a.draft(reveals(id, None, salted));
+    scene.refuses(said.as_bytes(), Reason::ArtifactInvalid).await;
+    for unknown in [scene.open, scene.ended, StatementId::new([9; 32])] {
+        let said = a.draft(reveals(unknown, None, open(&record.total)));
+        let refusal = scene.refuses(said.as_bytes(), Reason::UnknownStatement).await;
+        assert_eq!(refusal.pointer(), Some("/predicate/record"));
+    }
+    let said = scene.b.draft(reveals(id, None, open(&record.total)));
+    scene.refuses(said.as_bytes(), Reason::UnknownStatement).await;
+    let said = a.say(reveals(id, None, open(&record.total)));
+    append(&scene.service, &said).await;
+    Scene { a, ..scene }.still_takes_statements(&[]).await;
 }
 
 #[tokio::test]
@@ -424,24 +446,17 @@ async fn openings_must_be_of_an_own_record_in_an_envelope_for_its_reader() {
     let record = scene.record(1);
     let attestation = a.say(record.predicate());
     append(&scene.service, &attestation).await;
-    let opening = |record, first, last, envelope: &SealedEnvelope| {
-        Predicate::Opening(Box::new(Opening {
-            record,
-            items: OpenedItems::Ranges(vec![ItemRange { first, last }]),
-            fields: vec![Field::Base(BaseField::Status)],
-            envelope: envelope.clone(),
-            answers: None,
-        }))
-    };
+    let opening =
+        |record, first, last, sealed: &SealedEnvelope| opens(record, [first, last], sealed);
     let id = attestation.id();
-    let (envelope, bytes) = sealed(&scene, id, 1 << 10);
-    let said = a.draft(opening(id, 0, 3, &envelope));
+    let (sealed, bytes) = envelope(&scene.a, id, &scene.b, 1 << 10);
+    let said = a.draft(opening(id, 0, 3, &sealed));
     scene.refuses(said.as_bytes(), Reason::ArtifactMissing).await;
     scene.store.put(&bytes).unwrap();
 
     // For another record, and cut short by one byte.
-    let (foreign, foreign_bytes) = sealed(&scene, scene.open, 1 << 10);
-    let mut short = envelope.clone();
+    let (foreign, foreign_bytes) = envelope(&scene.a, scene.open, &scene.b, 1 << 10);
+    let mut short = sealed.clone();
     short.digest = Hash::of(&[&bytes[..bytes.len() - 1]]);
     scene.store.put(&foreign_bytes).unwrap();
     scene.store.put(&bytes[..bytes.len() - 1]).unwrap();
@@ -456,7 +471,7 @@ async fn openings_must_be_of_an_own_record_in_an_envelope_for_its_reader() {
         ("a byte short", a.draft(opening(id, 0, 3, &short)), Reason::ArtifactInvalid, None),
         (
             "an item too many",
-            a.draft(opening(id, 0, 4, &envelope)),
+            a.draft(opening(id, 0, 4, &sealed)),
             Reason::LimitExceeded,
             Some("/predicate/items/0"),
         ),
@@ -468,7 +483,7 @@ async fn openings_must_be_of_an_own_record_in_an_envelope_for_its_reader() {
         ),
         (
             "another party's record",
-            b.draft(opening(id, 0, 3, &envelope)),
+            b.draft(opening(id, 0, 3, &sealed)),
             Reason::UnknownStatement,
             Some("/predicate/record"),
         ),
@@ -476,7 +491,7 @@ async fn openings_must_be_of_an_own_record_in_an_envelope_for_its_reader() {
         let refusal = scene.refuses(said.as_bytes(), reason).await;
         assert_eq!(refusal.pointer(), pointer, "{what}");
     }
-    let said = a.say(opening(id, 0, 3, &envelope));
+    let said = a.say(opening(id, 0, 3, &sealed));
     append(&scene.service, &said).await;
     Scene { a, ..scene }.still_takes_statements(&[]).await;
 }
@@ -549,9 +564,9 @@ async fn of_several_reasons_the_first_answers() {
         ("artifacts before limits", {
             (a.draft(too_large.predicate()).as_bytes().to_vec(), Reason::ArtifactMissing)
         }),
-        ("no rule before number", {
+        ("number before a record that is not there", {
             let said = a.draft_with(no_number, claim(scene.open));
-            (said.as_bytes().to_vec(), Reason::NoRule)
+            (said.as_bytes().to_vec(), Reason::NumberNotAbove)
         }),
     ];
     for (what, (leaf, reason)) in pairs {

@@ -5,8 +5,14 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod admission;
+mod exchanges;
+/// What is said under an agreement, as the black-box tests say it.
+#[path = "../../../../tests/it/exchanging.rs"]
+#[allow(dead_code)]
+mod exchanging;
 mod failures;
 mod opening;
+mod pair;
 /// Parties and records, as the black-box tests make them.
 #[path = "../../../../tests/it/parties.rs"]
 #[allow(dead_code)]

@@ -18,6 +18,9 @@ use crate::registry::Registry;
 use crate::statement::Statement;
 use crate::values::StatementId;
 
+/// Steps that a refusal names. It travels in HTTP trailers, which are small.
+const MAX_NAMED: usize = 4;
+
 /// What a check needs beside the exchange.
 #[derive(Clone, Copy)]
 pub(in crate::state) struct Surroundings<'a> {
@@ -171,7 +174,15 @@ impl Exchange {
             }
             _ => "the time for it is over".to_owned(),
         };
-        Err(Refusal::new(reason, message).with("state", state))
+        if !matches!(reason, Reason::NotAccepted | Reason::BeforeCommit | Reason::BeforeReveal) {
+            return Err(Refusal::new(reason, message).with("state", state));
+        }
+        let awaits = self.awaits(said.now);
+        let steps: Vec<_> =
+            awaits.iter().take(MAX_NAMED).map(|step| step.what.to_string()).collect();
+        let awaited = steps.join(", ");
+        let message = format!("{message}; awaited: {awaited}");
+        Err(Refusal::new(reason, message).with("state", state).with("awaited", awaited))
     }
 
     /// `DEADLINE_PASSED` for what comes after `due`, unless the clock group stamped it by then and

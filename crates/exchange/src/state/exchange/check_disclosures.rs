@@ -1,11 +1,11 @@
 //! Reveals, claims, declines and openings: what a rule allows, to whom, from when.
 
 use record::context::Context;
-use record::opening::{Against, Body, OpenedSubject, OpenedTotal as BodyTotal, Scope};
 
 use super::check::{Checked, Role, Said, check_sealing_key, first, refuse};
 use super::terms::{self, Side};
 use super::{Exchange, ExchangeState};
+use crate::clear::check_clear;
 use crate::predicate::{
     AgreedClaim, Audience, Bound, Claim, Decline, Evaluation, Opened, OpenedItems, OpenedTotal,
     Opening, Reveal, RevealContent, Rule, SealedEnvelope, What,
@@ -220,51 +220,16 @@ impl Exchange {
         &self,
         record: StatementId,
         (side, nonce, evaluation): (Side, &[u8; 32], &Evaluation),
-        (totals, subjects): (&[OpenedTotal], &[Opened]),
+        opened: (&[OpenedTotal], &[Opened]),
         pointer: &str,
     ) -> Checked {
         let origin = self.origin.as_str();
-        let context = Context::new(origin, Some(&self.id.hash()), self.name(side).as_str(), nonce);
-        let (Ok(context), Ok(header)) = (context, evaluation.header()) else {
-            return refuse(
-                Reason::LimitExceeded,
-                "no opening of this record means anything",
-                pointer,
-            );
+        let name = self.name(side).as_str();
+        let Ok(context) = Context::new(origin, Some(&self.id.hash()), name, nonce) else {
+            let message = "no opening of this record means anything";
+            return refuse(Reason::LimitExceeded, message, pointer);
         };
-        let body = Body {
-            record: record.hash(),
-            items: Vec::new(),
-            record_proof: Vec::new(),
-            items_proof: Vec::new(),
-            totals: totals
-                .iter()
-                .map(|total| BodyTotal {
-                    column: total.column.as_str().to_owned(),
-                    total: total.total,
-                    blind: total.blind,
-                })
-                .collect(),
-            subjects: subjects
-                .iter()
-                .map(|opened| OpenedSubject {
-                    name: opened.name.as_str().to_owned(),
-                    value: opened.value.clone(),
-                    salt: opened.salt,
-                })
-                .collect(),
-        };
-        let against = Against {
-            record: &record.hash(),
-            header: &header,
-            context: &context,
-            item_key: None,
-            scope: Scope::Anything,
-        };
-        match body.verify(&against) {
-            Ok(_) => Ok(()),
-            Err(error) => refuse(Reason::ArtifactInvalid, error.to_string(), pointer),
-        }
+        check_clear(record.hash(), evaluation, &context, opened, pointer)
     }
 
     /// Difference claims for which totals under this rule are owed.

@@ -7,6 +7,7 @@
 //! An exchange that is over is dropped: the log keeps its id, the state it ended in and a digest.
 
 mod audit;
+mod awaits;
 mod check;
 mod check_answers;
 mod check_disclosures;
@@ -23,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tlog::{Hash, KeyName};
 
+pub use awaits::{AwaitedStep, Awaits};
 pub use obligation::{Breach, Obligation, ObligationStage, Status};
 pub use terms::Side;
 pub use view::{EndedExchange, ExchangeView, RunEnd, RunView};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tlog::{Hash, KeyName};
 
-use super::{Breach, Exchange, ExchangeState, Obligation, Side, Status};
+use super::{Awaits, Breach, Exchange, ExchangeState, Obligation, Side, Status};
 use crate::predicate::{
     Agreement, Change, Evaluation, Rule, Schedule, SealedEnvelope, WithdrawalCode,
 };
@@ -185,6 +185,12 @@ impl<'a> ExchangeView<'a> {
             }
         }
         all
+    }
+
+    /// What it waits for, and of whom: open obligations, soonest first, and a tick wherever only
+    /// that can bring the exchange on.
+    pub fn awaits(&self) -> Vec<Awaits> {
+        self.exchange.awaits(self.now)
     }
 
     /// Every default so far.
