@@ -11,6 +11,7 @@ mod import;
 mod key;
 mod keygen;
 mod man;
+mod monitor;
 mod open;
 mod output;
 mod party;
@@ -74,6 +75,7 @@ enum Command {
     Verify(verify::Arguments),
     Fsck(fsck::Arguments),
     Witness(witness::Arguments),
+    Monitor(monitor::Arguments),
     Bench(bench::Arguments),
     Policy(policy::Arguments),
     Completions(Completions),
@@ -114,6 +116,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Fsck(arguments) => fsck::run(&arguments),
         Command::Witness(arguments) => witness::run(&arguments, as_json),
+        Command::Monitor(arguments) => monitor::run(&arguments, as_json),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Completions(arguments) => Ok(completions(&arguments)),

@@ -117,6 +117,18 @@ impl Failure {
         })
     }
 
+    /// What is wrong, in words.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// For machines.
+    pub(crate) fn to_value(&self) -> Value {
+        let mut members = vec![("error", Value::from(self.message.as_str()))];
+        members.extend(self.next.as_deref().map(|next| ("next", Value::from(next))));
+        json::object(members)
+    }
+
     /// Adds what the user can do.
     pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
         self.next = Some(next.into());

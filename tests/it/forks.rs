@@ -19,7 +19,7 @@ use crate::support::{Outcome, Server, World, copy_folder, files, get, list, text
 use crate::witness;
 
 /// A party with a vault, as `keygen` made it.
-struct Lab {
+pub(crate) struct Lab {
     key: SigningKey,
     vault: Vault,
 }
@@ -47,7 +47,7 @@ impl Lab {
     }
 
     /// Announces this many runs.
-    async fn speak(&self, server: &Server, times: u64) {
+    pub(crate) async fn speak(&self, server: &Server, times: u64) {
         let mut session = self.session(server).await;
         session.register().await.unwrap();
         for _ in 0..times {
@@ -61,15 +61,15 @@ impl Lab {
 const PARTIES: [&str; 3] = ["lab-a.vkey", "lab-b.vkey", "lab-c.vkey"];
 
 /// Three labs, and one log behind two servers.
-struct Fork {
-    world: World,
-    labs: [Lab; 3],
-    servers: [Server; 2],
+pub(crate) struct Fork {
+    pub(crate) world: World,
+    pub(crate) labs: [Lab; 3],
+    pub(crate) servers: [Server; 2],
 }
 
 impl Fork {
     /// A history of 3 + `common` entries in which each lab is registered, then split.
-    fn new(common: u64) -> Self {
+    pub(crate) fn new(common: u64) -> Self {
         let world = World::new();
         let labs = ["lab-a", "lab-b", "lab-c"].map(|stem| Lab::new(&world, stem));
         let server = world.serve("data", &PARTIES);
@@ -118,7 +118,7 @@ impl Fork {
 
     /// What a third person says of an evidence file, with the log's key and nothing else.
     #[track_caller]
-    fn judge(&self, file: &str) -> Kind {
+    pub(crate) fn judge(&self, file: &str) -> Kind {
         let verdict = self.world.run(["verify", file, "--log-key", "log.vkey"]).good();
         let check = &list(&verdict, "checks")[0];
         let [guilty] = list(check, "guilty") else { panic!("{}", check.to_text()) };

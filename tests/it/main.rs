@@ -29,6 +29,7 @@ mod keys;
 mod limits;
 mod logs;
 mod metrics;
+mod monitor;
 mod oracle;
 #[allow(dead_code)]
 mod parties;

@@ -51,6 +51,15 @@ impl ArtifactLength {
             Self::ByRecord => true,
         }
     }
+
+    /// How many bytes it has at the most, if the statement tells.
+    pub fn most(self) -> Option<u64> {
+        match self {
+            Self::Exact(length) => Some(length),
+            Self::BySuite([a, b]) => Some(a.max(b)),
+            Self::ByRecord => None,
+        }
+    }
 }
 
 /// The artifacts that a statement names, in its own order, each digest once.

@@ -16,6 +16,7 @@ pub mod draft;
 mod envelope;
 pub mod evidence;
 pub mod ledger;
+pub mod named;
 pub mod predicate;
 pub mod preview;
 mod read;

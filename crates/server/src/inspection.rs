@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use exchange::named::{self, Sources};
 use exchange::predicate::Predicate;
 use exchange::{
     Envelope, Prefixes, Reason, Refusal, Replayed, SignedStatement, State, Statement, StatementId,
@@ -13,8 +14,6 @@ use sequencer::{
     StoreError, Work,
 };
 use tlog::{Hash, VerifierKey};
-
-use crate::named::{self, Sources};
 
 /// What was there to inspect.
 #[derive(Debug)]

@@ -12,7 +12,6 @@ mod inspection;
 mod log_service;
 mod metered;
 mod metrics;
-mod named;
 mod quota;
 mod serve;
 mod service;

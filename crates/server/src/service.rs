@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use exchange::named::{self, Sources};
 use exchange::predicate::Predicate;
 use exchange::{
     Reason, Refusal, Replayed, SignedStatement, State, Statement, StatementId, artifacts,
@@ -20,7 +21,6 @@ use transport::{Identity, Peer};
 use crate::gate::{Admitted, Candidate, Gate, SharedRegistry, auditors};
 use crate::holdings::{Envelopes, Holdings, Unnamed};
 use crate::metrics::{AppendResult, Metrics, Now};
-use crate::named::{self, Sources};
 use crate::quota::{Meters, Quotas};
 use crate::taken::{self, Logged};
 use crate::witnesses::{self, Cosigning, RolledBack, Shown, Witnesses};

@@ -178,7 +178,8 @@ impl Pinned {
     }
 }
 
-fn is_url(input: &str) -> bool {
+/// True for the address of a log, as opposed to a folder.
+pub(super) fn is_url(input: &str) -> bool {
     input.starts_with("http://") || input.starts_with("https://")
 }
 

@@ -700,6 +700,36 @@ fn says_which_ticks_move_an_exchange() {
     assert!(!moves(&pair, 1_000));
 }
 
+/// Many leaves at once, with keys that change among them, come to what each by itself comes to.
+#[test]
+fn replaying_all_at_once_is_replaying_one_by_one() {
+    let mut pair = Pair::revealed(agreement, 1_000);
+    let stranger = sign(&key("x.example"), pair.log.common(&key(A)), intent(1, 1));
+    let mut leaves = pair.log.leaves.clone();
+    leaves.insert(3, b"noise".to_vec());
+    leaves.push(stranger);
+    leaves.push(leaves[9].clone());
+    pair.tick(5_000);
+    leaves.extend(pair.log.leaves.last().cloned());
+    let roots = crate::log::Roots::of(leaves.iter().map(Vec::as_slice));
+    let new = || exchange::State::new(pair.log.key.verifier(KeyKind::Ed25519));
+    let (mut one, mut words) = (new(), Vec::new());
+    for (index, leaf) in (0..).zip(&leaves) {
+        words.push((index, one.replay(index, leaf, &roots)));
+    }
+    for size in [1, 5, leaves.len()] {
+        let (mut all, mut found) = (new(), Vec::new());
+        for (chunk, leaves) in (0..).zip(leaves.chunks(size)) {
+            all.replay_all(chunk * size as u64, leaves, &roots, |index, replayed, signed| {
+                assert_eq!(signed.is_some(), replayed == Replayed::Applied);
+                found.push((index, replayed));
+            });
+        }
+        assert_eq!(found, words, "{size} at a time");
+        assert_eq!(all.digest(), one.digest());
+    }
+}
+
 /// What a party still has to say, in the order in which it must say it.
 fn script(pair: &mut Pair, name: &str, step: usize) -> Option<Predicate> {
     let state = pair.state()?;

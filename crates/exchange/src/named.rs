@@ -1,17 +1,19 @@
-//! What a statement names must be stored and, where anyone can check it, hold. The service asks
-//! before it admits a statement, [`Inspection`](crate::Inspection) asks again of a folder.
+//! What a statement names must be stored and, where anyone can check it, hold. A server asks
+//! before it admits a statement; whoever reads a folder or a log asks again.
 
-use exchange::predicate::Predicate;
-use exchange::{
-    ArtifactKind, ArtifactNeed, Reason, Refusal, Statement, StatementId, artifacts, sealed,
-    sealed_in,
-};
 use record::context::Context;
 use record::vector::verify_vector;
 use tlog::Hash;
 
+use crate::artifact::{ArtifactKind, ArtifactNeed, artifacts, sealed_in};
+use crate::predicate::Predicate;
+use crate::reason::{Reason, Refusal};
+use crate::sealed;
+use crate::statement::Statement;
+use crate::values::StatementId;
+
 /// Where the artifacts are, and what else of the log their check depends on.
-pub(crate) trait Sources {
+pub trait Sources {
     /// The length of an artifact; `None` if it is not stored.
     fn length(&self, digest: &Hash) -> Result<Option<u64>, Refusal>;
 
@@ -25,13 +27,14 @@ pub(crate) trait Sources {
     fn nonce(&self, intent: &StatementId) -> Result<Option<[u8; 32]>, Refusal>;
 }
 
-/// `ARTIFACT_MISSING`, `ARTIFACT_INVALID`, `PROOF_UNCHECKED`: the first of its artifacts that is not as it must be.
-pub(crate) fn check_all(statement: &Statement, sources: &dyn Sources) -> Result<(), Refusal> {
+/// `ARTIFACT_MISSING`, `ARTIFACT_INVALID`, `PROOF_UNCHECKED`: the first of its artifacts that is not
+/// as it must be.
+pub fn check_all(statement: &Statement, sources: &dyn Sources) -> Result<(), Refusal> {
     artifacts(statement).iter().try_for_each(|need| check(statement, need, sources))
 }
 
 /// The same for one of the artifacts.
-pub(crate) fn check(
+pub fn check(
     statement: &Statement,
     need: &ArtifactNeed,
     sources: &dyn Sources,
