@@ -42,6 +42,7 @@ mod service;
 mod shutdown;
 mod sizes;
 mod support;
+mod ticks;
 mod tls;
 #[cfg(feature = "otel")]
 mod traces;

@@ -173,6 +173,11 @@ impl<S, A> Log<S, A> {
         self.reader.clone()
     }
 
+    /// What decides about entries, as the published ones have left it.
+    pub fn admission(&self) -> &A {
+        &self.admission
+    }
+
     /// The store, to reach what is kept beside the log.
     pub fn store(&self) -> &S {
         &self.store

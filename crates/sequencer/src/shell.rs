@@ -1,11 +1,12 @@
-//! The writer's thread and the queue before it.
+//! The writer's thread and the queue before it: of entries, and of questions about what the
+//! admission knows.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use tlog::MAX_ENTRY;
+use tlog::{MAX_ENTRY, TreeHead};
 
 use crate::admission::Admission;
 use crate::entry::Entry;
@@ -64,10 +65,13 @@ pub struct Handle<A: Admission> {
 /// Closes the queue when nobody is left who could put something in.
 struct Shared<A: Admission>(Arc<Queue<Pending<A>>>);
 
-struct Pending<A: Admission> {
-    entry: Entry<A::Content>,
-    reply: Reply<A::Refused>,
+/// What waits for the writer.
+enum Pending<A: Admission> {
+    Entry { entry: Entry<A::Content>, reply: Reply<A::Refused> },
+    Question(Question<A>),
 }
+
+type Question<A> = Box<dyn FnOnce(&A, TreeHead) + Send>;
 
 type Callback<R> = Box<dyn FnOnce(Appended<R>) + Send>;
 
@@ -110,11 +114,26 @@ fn write<S: Store, A: Admission>(
 ) -> Result<(), Fatal> {
     let _ending = Ending(queue);
     while let Some(pending) = queue.take(batch) {
-        let (entries, replies): (Vec<_>, Vec<_>) =
-            pending.into_iter().map(|Pending { entry, reply }| (entry, reply)).unzip();
-        let answers = log.step(&entries)?;
-        for (reply, answer) in replies.into_iter().zip(answers) {
-            reply.send(answer.map_err(AppendError::Refused));
+        let (mut entries, mut replies, mut questions) = (Vec::new(), Vec::new(), Vec::new());
+        for pending in pending {
+            match pending {
+                Pending::Entry { entry, reply } => {
+                    entries.push(entry);
+                    replies.push(reply);
+                }
+                Pending::Question(question) => questions.push(question),
+            }
+        }
+        if !entries.is_empty() {
+            let answers = log.step(&entries)?;
+            for (reply, answer) in replies.into_iter().zip(answers) {
+                reply.send(answer.map_err(AppendError::Refused));
+            }
+        }
+        // After the step the admission knows what is published, and nothing else.
+        let head = log.reader().head();
+        for question in questions {
+            question(log.admission(), head);
         }
     }
     Ok(())
@@ -140,9 +159,26 @@ impl<A: Admission> Handle<A> {
         reply: impl FnOnce(Appended<A::Refused>) + Send + 'static,
     ) -> Result<(), AppendError<A::Refused>> {
         let bytes = entry.bytes().len();
-        let pending = Pending { entry, reply: Reply(Some(Box::new(reply))) };
+        let pending = Pending::Entry { entry, reply: Reply(Some(Box::new(reply))) };
+        self.push(pending, bytes)
+    }
+
+    /// Lets the writer look at its admission, with the head whose entries the admission knows:
+    /// all that was queued before is in it. `question` is called on the writer's thread, so it
+    /// must be short and must not panic; if it isn't queued, or the writer ends before its turn,
+    /// it is dropped. It takes the place of an entry in the queue.
+    pub fn ask(
+        &self,
+        question: impl FnOnce(&A, TreeHead) + Send + 'static,
+    ) -> Result<(), AppendError<A::Refused>> {
+        self.push(Pending::Question(Box::new(question)), 0)
+    }
+
+    fn push(&self, pending: Pending<A>, bytes: usize) -> Result<(), AppendError<A::Refused>> {
         self.shared.0.push(pending, bytes).map_err(|(pending, closed)| {
-            pending.reply.forget();
+            if let Pending::Entry { reply, .. } = pending {
+                reply.forget();
+            }
             match closed {
                 Closed::Full(depth) => AppendError::QueueFull(depth),
                 Closed::Stopped => AppendError::Stopped,

@@ -21,6 +21,11 @@ impl Admitted {
         Self(keys.collect())
     }
 
+    /// Admits one more.
+    pub(crate) fn add(&mut self, key: &VerifierKey) {
+        self.0.insert((key.name().clone(), *key.public().as_bytes()));
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -93,6 +98,10 @@ impl Gate {
     pub(crate) fn new(state: State, holdings: Arc<Holdings>) -> Self {
         let registry = SharedRegistry::new(Arc::clone(state.registry()));
         Self { state, registry, holdings }
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
     }
 
     pub(crate) fn registry(&self) -> SharedRegistry {

@@ -16,6 +16,7 @@ mod quota;
 mod serve;
 mod service;
 mod taken;
+mod ticks;
 mod witnesses;
 
 pub use gate::Admitted;
@@ -29,4 +30,5 @@ pub use metrics::Metrics;
 pub use quota::{Quotas, Rate};
 pub use serve::{Listeners, ServeError, serve, serve_on};
 pub use service::{Condition, OpenError, Queued, Service, Settings, Writer};
+pub use ticks::{ForeignKeys, Operator};
 pub use witnesses::{Pace, RolledBack, Shown, UnfitPolicy, Witnesses};

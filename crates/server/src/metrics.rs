@@ -47,6 +47,7 @@ struct Counters {
     cosigning_seconds: Histogram,
     witnessed_size: Gauge,
     witnessed_age: Gauge<f64, AtomicU64>,
+    ticks: Family<TickLabels, Counter>,
     transport: transport::Metrics,
 }
 
@@ -82,6 +83,11 @@ struct WitnessLabels {
 struct FailureLabels {
     witness: String,
     cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TickLabels {
+    result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -140,6 +146,11 @@ impl Default for Metrics {
                 "witnessed_age_seconds",
                 "Since a quorum cosigned what the log shows, or since the process began",
             ),
+            ticks: add(
+                r,
+                "ticks",
+                "Ticks that the server logged, or failed to, by what came of it",
+            ),
             transport: transport::Metrics::register(r),
         };
         r.register("append_seconds", "From request to answer", counters.append_seconds.clone());
@@ -180,6 +191,9 @@ impl Counters {
         for cause in FATAL_CAUSES {
             touch(&self.fatal, &CauseLabels { cause });
         }
+        for result in TICK_RESULTS {
+            touch(&self.ticks, &TickLabels { result });
+        }
         for direction in ["in", "out"] {
             touch(&self.artifact_bytes, &DirectionLabels { direction });
         }
@@ -204,6 +218,9 @@ fn touch<L: Clone + Eq + std::hash::Hash, M: Default>(family: &Family<L, M>, lab
 /// Why the writer can end. `fenced` is a head swap that was refused; `rolled_back` means that a
 /// witness shows what this log has lost.
 const FATAL_CAUSES: [&str; 5] = ["fenced", "storage", "read", "panic", "rolled_back"];
+
+/// A tick that was due is in the log, or was refused and is tried again.
+const TICK_RESULTS: [&str; 2] = ["logged", "refused"];
 
 /// What is read at the moment of a scrape.
 #[derive(Debug, Clone, Copy)]
@@ -303,6 +320,12 @@ impl Metrics {
 
     pub(crate) fn rolled_back(&self) {
         self.0.1.fatal.get_or_create(&CauseLabels { cause: "rolled_back" }).inc();
+    }
+
+    pub(crate) fn tick(&self, logged: bool) {
+        let [yes, no] = TICK_RESULTS;
+        let labels = TickLabels { result: if logged { yes } else { no } };
+        self.0.1.ticks.get_or_create(&labels).inc();
     }
 
     pub(crate) fn artifact_in(&self, bytes: usize) {

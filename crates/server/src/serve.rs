@@ -14,7 +14,7 @@ use transport::{Background, Door, Guard, Shutdown, Transport, Unreadable, told, 
 use crate::artifact_service::ArtifactApi;
 use crate::log_service::LogApi;
 use crate::witnesses::{self, RolledBack};
-use crate::{Condition, Service, Writer, http};
+use crate::{Condition, Service, Writer, http, ticks};
 
 /// An envelope has at most 64 KiB; protobuf adds a few bytes.
 const MAX_APPEND: usize = 256 << 10;
@@ -107,6 +107,7 @@ pub async fn serve_on(
             service.roll_back(found);
         }
         background.run(witnesses::gather(Arc::clone(&service)));
+        background.run(ticks::log_ticks(Arc::clone(&service)));
     }
 
     // Closes the doors: told from outside, or because the writer has ended.

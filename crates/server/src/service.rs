@@ -14,7 +14,7 @@ use sequencer::{
     Answer, AppendError, ArtifactError, ArtifactStore, Entry, Fatal, Handle, Limits, Log,
     ReadError, Reader, Sequencer, StatementKey, Store,
 };
-use tlog::{Hash, KeyKind, SigningKey};
+use tlog::{Hash, KeyKind, KeyName, SigningKey, TreeHead};
 use tokio::sync::{OnceCell, oneshot, watch};
 use transport::{Identity, Peer};
 
@@ -23,6 +23,7 @@ use crate::holdings::{Envelopes, Holdings, Unnamed};
 use crate::metrics::{AppendResult, Metrics, Now};
 use crate::quota::{Meters, Quotas};
 use crate::taken::{self, Logged};
+use crate::ticks::Operator;
 use crate::witnesses::{self, Cosigning, RolledBack, Shown, Witnesses};
 
 /// What a server allows.
@@ -42,6 +43,8 @@ pub struct Settings {
     pub envelopes: Envelopes,
     /// Who cosigns the log's checkpoints.
     pub witnesses: Option<Witnesses>,
+    /// Who signs the ticks that the server logs; without one, or without witnesses, it logs none.
+    pub operator: Option<Operator>,
     /// Where it is counted what happens.
     pub metrics: Metrics,
 }
@@ -58,6 +61,7 @@ impl Default for Settings {
             unnamed: Unnamed::default(),
             envelopes: Envelopes::Parties,
             witnesses: None,
+            operator: None,
             metrics: Metrics::default(),
         }
     }
@@ -99,6 +103,7 @@ pub enum OpenError {
 
 /// One log as a service. Cheap to share.
 pub struct Service {
+    origin: KeyName,
     reader: Reader,
     handle: Handle<Gate>,
     artifacts: Arc<dyn ArtifactStore>,
@@ -124,11 +129,14 @@ impl Service {
     pub fn start<S>(
         log: Log<S>,
         key: &SigningKey,
-        settings: Settings,
+        mut settings: Settings,
     ) -> Result<(Arc<Self>, Writer), OpenError>
     where
         S: Store + Send + 'static,
     {
+        if let Some(operator) = &settings.operator {
+            settings.admitted.add(&operator.verifier());
+        }
         let reader = log.reader();
         let holdings = Arc::new(Holdings::new(settings.unnamed));
         let state = replay(&reader, State::new(key.verifier(KeyKind::Ed25519)), &holdings)?;
@@ -152,6 +160,7 @@ impl Service {
             Arc::new(Cosigning::new(witnesses, key.verifier(KeyKind::Ed25519)))
         });
         let service = Self {
+            origin: key.name().clone(),
             reader,
             handle,
             artifacts,
@@ -166,6 +175,11 @@ impl Service {
             compared: OnceCell::new(),
         };
         Ok((Arc::new(service), writer))
+    }
+
+    /// The log's origin.
+    pub(crate) fn origin(&self) -> &KeyName {
+        &self.origin
     }
 
     /// The way to read what is published.
@@ -397,6 +411,21 @@ impl Service {
         };
         self.handle.append(entry, reply).map_err(refusal)?;
         Ok(Queued(receiver))
+    }
+
+    /// Looks at the state that the published entries lead to, with their head. `question` runs on
+    /// the writer's thread, so it is short and does not panic.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&State, TreeHead) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (sender, receiver) = oneshot::channel();
+        let asked = self.handle.ask(move |gate, head| {
+            // Whoever asked may have gone.
+            let _ = sender.send(question(gate.state(), head));
+        });
+        asked.map_err(refusal)?;
+        receiver.await.map_err(|_| stopping())
     }
 
     /// The answer for an envelope that is in the log already.

@@ -137,6 +137,8 @@ impl Witnesses {
 pub struct Shown {
     checkpoint: SignedCheckpoint,
     quorum: Option<u64>,
+    /// Of all cosignatures; 0 without any.
+    latest: u64,
 }
 
 impl Shown {
@@ -148,6 +150,11 @@ impl Shown {
     /// Size and root.
     pub fn head(&self) -> &TreeHead {
         self.checkpoint.head()
+    }
+
+    /// The greatest time of a cosignature on it, unix seconds; 0 without any.
+    pub(crate) fn latest_time(&self) -> u64 {
+        self.latest
     }
 
     /// Unix seconds at which a quorum of the log's policy had cosigned it; none if no quorum did.

@@ -280,6 +280,10 @@ sections! {
         deadline_ms: u64 = 5_000,
         /// When a head that does not change is cosigned again.
         refresh_seconds: u64 = 10,
+        /// True lets the server log a cosigned head as a `tick` whenever an exchange waits for one,
+        /// under the key `operator.key` in the data folder, which is made if it is not there. With
+        /// false somebody else has to, or no deadline passes.
+        ticks: bool = true,
     }
 
     /// What the server says about itself.

@@ -149,7 +149,9 @@ async fn serve(arguments: &Arguments, config: &Config, as_json: bool) -> Result<
     let recovered = log.reader().head().size;
     let admitted = parties.len();
     let witnesses = witnesses::read(&config.witnesses, &key.verifier(KeyKind::Ed25519))?;
-    let settings = settings(config, parties, witnesses, metrics);
+    let ticks = witnesses.is_some() && config.witnesses.ticks;
+    let operator = ticks.then(|| data::open_operator(&config.log.data, key.name())).transpose()?;
+    let settings = Settings { operator, ..settings(config, parties, witnesses, metrics) };
     let (service, writer) = Service::start(log, &key, settings)
         .map_err(|e| Failure::new(format!("{}: {e}", config.log.data.display())))?;
 
@@ -291,6 +293,7 @@ fn settings(
         },
         envelopes,
         witnesses,
+        operator: None,
         metrics,
     }
 }

@@ -66,6 +66,15 @@ fn role(name: &str) -> Role {
         "log.key.tmp" | "log.vkey.tmp" | "log.tmp" => return Role::Leftover(HALF),
         _ => {}
     }
+    // The keys of the party that logs ticks. It can be registered anew, so that their loss is no
+    // damage of the log.
+    if let Some(rest) = name.strip_prefix("operator.") {
+        match rest.strip_prefix("recovery.").unwrap_or(rest) {
+            "key" | "vkey" => return Role::Known,
+            "key.tmp" | "vkey.tmp" => return Role::Leftover(HALF),
+            _ => {}
+        }
+    }
     match name.strip_prefix(NAME) {
         Some("" | "-wal") => return Role::Known,
         Some("-shm") => {

@@ -258,3 +258,67 @@ fn refusals_reach_their_callers_alone() {
     assert!(matches!(refused, AppendError::Refused(Refusal::KeyExists { index: 0 })), "{refused}");
     assert_eq!(answers[2].as_ref().unwrap().index, 1);
 }
+
+/// Counts what it admitted.
+#[derive(Default)]
+struct Counting(u64);
+
+impl Admission for Counting {
+    type Content = ();
+    type Refused = Infallible;
+
+    fn admit(&mut self, index: u64, _: &Entry, _: &dyn History) -> Result<(), Infallible> {
+        self.0 = index + 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_question_sees_all_that_was_queued_before_it_and_nothing_unpublished() {
+    let log = memory_log().with_admission(Counting::default());
+    let reader = log.reader();
+    let (handle, writer) = Sequencer::start(log, Limits::default());
+    let mut answers = Vec::new();
+    for number in 0..200_u64 {
+        answers.push(send(&handle, entry(number)).unwrap());
+        let (sender, seen) = channel();
+        let published = reader.clone();
+        let answered = handle.ask(move |counting, head| {
+            let _ = sender.send((counting.0, head, published.head()));
+        });
+        answered.unwrap();
+        let (admitted, head, published) = seen.recv_timeout(PATIENCE).unwrap();
+        assert_eq!((admitted, published), (head.size, head));
+        assert!(head.size > number, "entry {number} was queued before");
+    }
+    handle.stop();
+    let (sender, seen) = channel::<()>();
+    let stopped = handle.ask(move |_, _| drop(sender));
+    assert!(matches!(stopped, Err(AppendError::Stopped)));
+    assert!(seen.recv().is_err());
+    writer.join().unwrap().unwrap();
+}
+
+#[test]
+fn questions_take_room_in_the_queue_and_are_dropped_when_the_writer_dies() {
+    let (log, entered, go_on) = gated();
+    let (handle, writer) = Sequencer::start(log, limits(2, 1 << 20));
+    let _answer = send(&handle, entry(0)).unwrap();
+    assert_eq!(entered.recv_timeout(PATIENCE), Ok(0));
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let (sender, receiver) = channel();
+        let asked = handle.ask(move |_, head| {
+            let _ = sender.send(head.size);
+        });
+        asked.unwrap();
+        seen.push(receiver);
+    }
+    assert!(matches!(handle.ask(|_, _| ()), Err(AppendError::QueueFull(_))));
+    // The admission panics without a word to go on by.
+    drop(go_on);
+    assert!(writer.join().is_err());
+    for receiver in seen {
+        assert!(receiver.recv_timeout(PATIENCE).is_err(), "nobody answers after the end");
+    }
+}

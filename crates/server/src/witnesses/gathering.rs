@@ -11,7 +11,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::asking::{Cosignature, Round, ask_on};
 use super::{Cosigning, Shown, Witnesses};
-use crate::Service;
+use crate::service::unix_now;
+use crate::{Service, ticks};
 
 /// Cosignatures that came for one head.
 struct Gathered {
@@ -37,7 +38,8 @@ impl Gathered {
             checkpoint = checkpoint.with_cosignature(line.clone(), witness).unwrap_or(checkpoint);
         }
         let quorum = witnesses.quorum_time(|key| self.lines.get(key).map(|(time, _)| *time));
-        Shown { checkpoint, quorum }
+        let latest = self.lines.values().map(|(time, _)| *time).max().unwrap_or(0);
+        Shown { checkpoint, quorum, latest }
     }
 }
 
@@ -60,7 +62,9 @@ pub(crate) async fn gather(service: Arc<Service>) {
     loop {
         tokio::select! {
             _ = beat.tick() => {
-                if let Some(next) = next_round(&service, witnesses, log, gathered.as_ref()) {
+                let awaited = is_awaited(&service, gathered.as_ref()).await;
+                if let Some(next) = next_round(&service, witnesses, log, gathered.as_ref(), awaited)
+                {
                     rounds.send_replace(Some(Arc::clone(&next.round)));
                     show(shown, next.shown(witnesses));
                     gathered = Some(next);
@@ -84,13 +88,23 @@ pub(crate) async fn gather(service: Arc<Service>) {
     }
 }
 
+/// True if an exchange waits for this very head to be cosigned once more, since a time has passed.
+/// Not asked where a round begins anyway.
+async fn is_awaited(service: &Service, current: Option<&Gathered>) -> bool {
+    let Some(current) = current else { return false };
+    let head = current.round.checkpoint.head();
+    let unchanged = *head == service.reader().head();
+    unchanged && current.met && ticks::is_awaited(service, unix_now(), head.size).await
+}
+
 /// The round to begin now, if there is one: the head has changed, lacks its quorum, or was last
-/// cosigned a while ago.
+/// cosigned a while ago or before what an exchange waits for.
 fn next_round(
     service: &Service,
     witnesses: &Witnesses,
     log: &VerifierKey,
     current: Option<&Gathered>,
+    awaited: bool,
 ) -> Option<Gathered> {
     let snapshot = service.reader().snapshot();
     let mut lines = BTreeMap::new();
@@ -99,7 +113,8 @@ fn next_round(
             return None;
         }
         let unchanged = *current.round.checkpoint.head() == snapshot.head();
-        if unchanged && current.met && current.began.elapsed() < witnesses.pace().refresh {
+        let fresh = current.met && current.began.elapsed() < witnesses.pace().refresh;
+        if unchanged && fresh && !awaited {
             return None;
         }
         if unchanged {
