@@ -69,7 +69,10 @@ impl Monitor {
     ) {
         let Some(held) = &self.head else { return };
         let (ours, new) = (held.head().size, shown.head().size);
-        let problem = format!("shows another history in its head of size {new} than in {ours}");
+        let problem = format!(
+            "shows a head of size {new} that is not of one history with the one of size {ours} \
+             verified here"
+        );
         let finding = Finding::new(Code::Conflict, place, problem);
         let made = accuse_heads_by(&self.known, held.note(), shown.note(), |old, new| {
             prefix_nodes(nodes, old, new)

@@ -125,6 +125,9 @@ struct Watch<'a> {
     monitor: Monitor,
 }
 
+/// The log's files, and where artifacts are looked for.
+type Looked = (Box<dyn LogFiles>, Option<Box<dyn Artifacts>>);
+
 impl Watch<'_> {
     fn pass(&mut self) -> Result<Pass, Failure> {
         let passed = self.sources().and_then(|(files, artifacts)| {
@@ -145,7 +148,7 @@ impl Watch<'_> {
     }
 
     /// The log's files, and the artifacts beside it.
-    fn sources(&self) -> Result<(Box<dyn LogFiles>, Option<Box<dyn Artifacts>>), Failure> {
+    fn sources(&self) -> Result<Looked, Failure> {
         let Arguments { log: place, tls, server, no_artifacts, .. } = self.arguments;
         let remote = |url: &str| -> Result<Box<dyn Artifacts>, Failure> {
             let remote = Remote::new(tls.address(url)?, self.log.clone());

@@ -27,7 +27,7 @@ struct Source {
 
 enum Way {
     /// The file at a path below a URL.
-    Http(Address, String),
+    Http(Box<Address>, String),
     File(String),
 }
 
@@ -48,7 +48,7 @@ impl Views {
             for witness in policy.witnesses() {
                 let Some(url) = witness.url().map(String::from_utf8_lossy) else { continue };
                 let place = format!("witness {}", String::from_utf8_lossy(witness.name()));
-                let way = Way::Http(tls.address(&url)?, path.clone());
+                let way = Way::Http(Box::new(tls.address(&url)?), path.clone());
                 sources.push(Source { place, way });
             }
             if sources.is_empty() {
@@ -58,7 +58,7 @@ impl Views {
         }
         for peer in peers {
             let way = if is_url(peer) {
-                Way::Http(tls.address(peer)?, "checkpoint".to_owned())
+                Way::Http(Box::new(tls.address(peer)?), "checkpoint".to_owned())
             } else {
                 // A name that is wrong now should not wait for the first pass to be told.
                 note_of(peer.as_ref())?;
@@ -93,7 +93,7 @@ impl Views {
 impl Source {
     fn note(&self) -> Result<Option<Vec<u8>>, String> {
         match &self.way {
-            Way::Http(address, path) => Http::new(address.clone())
+            Way::Http(address, path) => Http::new(Address::clone(address))
                 .and_then(|http| http.fetch(path, MAX_NOTE))
                 .map_err(|error| error.to_string()),
             Way::File(path) => {

@@ -258,3 +258,31 @@ fn keys_count_at_the_statements_turn() {
     let refusal = log.state.check(log.size(), &waiting, &log.roots).unwrap_err();
     assert_eq!(refusal.reason(), Reason::KeyNotCurrent);
 }
+
+/// Signatures that are checked ahead of their turn, with the keys of before: those by a key that a
+/// leaf of the same lot rotated away do not hold, those by its successor do.
+#[test]
+fn keys_that_change_among_leaves_that_are_replayed_at_once() {
+    let mut log = Log::with(&[LAB]);
+    let (first, second, third) = (key(LAB), seeded(LAB, "second"), seeded(LAB, "third"));
+    speak(&mut log, &first).unwrap();
+    rotate(&mut log, &first, &second).unwrap();
+    speak(&mut log, &second).unwrap();
+    let late = sign(&first, log.common(&first), intent(3, 77));
+    rotate(&mut log, &second, &third).unwrap();
+    speak(&mut log, &third).unwrap();
+    let mut leaves = log.leaves.clone();
+    leaves.push(late.clone());
+    leaves.insert(4, late);
+    let roots = crate::log::Roots::of(leaves.iter().map(Vec::as_slice));
+    let new = || exchange::State::new(log.key.verifier(tlog::KeyKind::Ed25519));
+    let (mut one, mut all) = (new(), new());
+    let words: Vec<_> =
+        (0..).zip(&leaves).map(|(index, leaf)| (index, one.replay(index, leaf, &roots))).collect();
+    assert!(words.iter().any(|(_, word)| matches!(word, Replayed::Void(_) | Replayed::Noise(_))));
+    assert!(words.iter().filter(|(_, word)| *word == Replayed::Applied).count() > 4);
+    let mut found = Vec::new();
+    all.replay_all(0, &leaves, &roots, |index, replayed, _| found.push((index, replayed)));
+    assert_eq!(found, words);
+    assert_eq!(all.digest(), one.digest());
+}
