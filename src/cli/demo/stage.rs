@@ -62,6 +62,11 @@ impl Stage {
         eprintln!("         {lie}\n           → caught: {problem}");
     }
 
+    /// What somebody found out.
+    pub(super) fn found(&self, what: &str) {
+        eprintln!("           → found: {}", what.replace('\n', " "));
+    }
+
     pub(super) fn write(&self, relative: &str, bytes: &[u8]) -> Result<(), Failure> {
         let path = self.path(relative);
         if let Some(parent) = path.parent() {
@@ -104,35 +109,20 @@ impl Stage {
     }
 }
 
-/// The log's process. Killed when dropped.
-pub(super) struct Server {
+/// A process that goes on. Killed when dropped.
+pub(super) struct Service {
     child: Child,
-    pub(super) vkey: String,
-    pub(super) grpc: String,
-    pub(super) http: String,
-    pub(super) size: String,
+    /// What it said when it began to listen.
+    pub(super) said: Value,
 }
 
-impl Server {
-    /// Starts it on free ports, and waits until it says where it listens.
-    pub(super) fn start(stage: &mut Stage) -> Result<Self, Failure> {
-        let arguments = [
-            "serve",
-            "--data",
-            "log",
-            "--listen",
-            "127.0.0.1:0",
-            "--http",
-            "127.0.0.1:0",
-            "--party",
-            "lab-a/lab-a.vkey",
-            "--party",
-            "lab-b/lab-b.vkey",
-        ];
+impl Service {
+    /// Starts it, and waits until it says where it listens.
+    pub(super) fn start(stage: &mut Stage, arguments: &[&str]) -> Result<Self, Failure> {
         stage.steps += 1;
         eprintln!("         $ countersign {}", arguments.join(" "));
         let mut child = stage
-            .command(&arguments)
+            .command(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .env("RUST_LOG", "warn")
@@ -141,19 +131,16 @@ impl Server {
         if let Some(stdout) = child.stdout.as_mut() {
             BufReader::new(stdout).read_line(&mut line)?;
         }
-        let said = json::parse(line.as_bytes(), Rules::LOG).map_err(|_| {
-            let _ = child.kill();
-            Failure::new("the log server did not start")
-                .next("run countersign serve by itself to see why")
-        })?;
-        let text = |name| super::text(&said, name).to_owned();
-        Ok(Self {
-            vkey: text("vkey"),
-            grpc: text("server"),
-            http: text("http"),
-            size: super::number(&said, "size"),
-            child,
-        })
+        match json::parse(line.as_bytes(), Rules::LOG) {
+            Ok(said) if said.get("error").is_none() => Ok(Self { child, said }),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let command = arguments.first().copied().unwrap_or_default();
+                Err(Failure::new(format!("countersign {command} did not start"))
+                    .next(format!("run countersign {} by itself to see why", arguments.join(" "))))
+            }
+        }
     }
 
     /// Ends it without warning, as a power cut would.
@@ -164,10 +151,47 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Service {
     fn drop(&mut self) {
         // It may be dead already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The log's process.
+pub(super) struct Server {
+    service: Service,
+    pub(super) vkey: String,
+    pub(super) grpc: String,
+    pub(super) http: String,
+    pub(super) size: String,
+}
+
+impl Server {
+    /// Starts it over a folder, on free ports; the witnesses of a policy are asked.
+    pub(super) fn start(
+        stage: &mut Stage,
+        data: &str,
+        policy: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let mut arguments = vec!["serve", "--data", data];
+        arguments.extend(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        arguments.extend(["--party", "lab-a/lab-a.vkey", "--party", "lab-b/lab-b.vkey"]);
+        arguments.extend(policy.into_iter().flat_map(|policy| ["--policy", policy]));
+        let service = Service::start(stage, &arguments)?;
+        let text = |name| super::text(&service.said, name).to_owned();
+        Ok(Self {
+            vkey: text("vkey"),
+            grpc: text("server"),
+            http: text("http"),
+            size: super::number(&service.said, "size"),
+            service,
+        })
+    }
+
+    /// Ends it without warning, as a power cut would.
+    pub(super) fn kill(&mut self) -> Result<(), Failure> {
+        self.service.kill()
     }
 }
