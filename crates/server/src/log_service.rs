@@ -31,8 +31,9 @@ const PAGE_ENTRIES: u64 = 4_096;
 /// The share of a call's time that an append waits for witnesses: what is left is for the answer.
 const WITNESSED: f64 = 0.8;
 
-/// Statements of one stream that may wait for the writer: half of what one commit takes.
-const IN_FLIGHT: usize = 512;
+/// Statements of one stream that may wait for the writer: a quarter of what one commit takes, so
+/// that a few streams fill one, and their memory stays small.
+const IN_FLIGHT: usize = 256;
 
 /// The log over gRPC.
 #[derive(Debug, Clone)]

@@ -264,11 +264,11 @@ fn connect(path: &Path, missing: Missing) -> Result<Connection, StoreError> {
     configure(&connection)?;
     // Of what SQLite copies back by itself the sums would not know.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    // A commit of 256 entries touches some 500 pages of the index at random: 6 MiB of cache hold
-    // the inner nodes of some million entries, and what is not in it is in the system's. 16 MiB
+    // A commit of 256 entries touches some 500 pages of the index at random: 4 MiB of cache hold
+    // the inner nodes of a million entries, and what is not in it is in the system's. 16 MiB
     // were no faster at 10⁵.
     connection.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA cache_size = -6144; PRAGMA wal_autocheckpoint = 0;",
+        "PRAGMA synchronous = FULL; PRAGMA cache_size = -4096; PRAGMA wal_autocheckpoint = 0;",
     )?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |r| r.get(0))?;
     let synchronous = pragma(&connection, "synchronous")?;
