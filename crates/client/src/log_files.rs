@@ -81,19 +81,25 @@ const DEADLINE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Http {
     client: HttpClient,
+    deadline: Duration,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Http {
     /// The log below a prefix, such as `http://127.0.0.1:7401/`.
     pub fn new(prefix: impl Into<Address>) -> Result<Self, FetchError> {
+        Self::patient(prefix, DEADLINE)
+    }
+
+    /// The same, where one file may take so long.
+    pub fn patient(prefix: impl Into<Address>, deadline: Duration) -> Result<Self, FetchError> {
         let address = prefix.into();
         let wrong = |problem| FetchError { place: address.url().to_owned(), problem };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| wrong(e.to_string()))?;
-        Ok(Self { client: HttpClient::new(&address).map_err(wrong)?, runtime })
+        Ok(Self { client: HttpClient::new(&address).map_err(wrong)?, deadline, runtime })
     }
 }
 
@@ -101,7 +107,7 @@ impl LogFiles for Http {
     fn fetch(&self, path: &str, max: usize) -> Result<Option<Vec<u8>>, FetchError> {
         let wrong = |problem| FetchError { place: self.client.url(path), problem };
         // The timer needs the runtime's context, so it is made inside.
-        let answer = async { self.client.get(path, max, DEADLINE).await };
+        let answer = async { self.client.get(path, max, self.deadline).await };
         let answer = self.runtime.block_on(answer).map_err(wrong)?;
         match answer.status {
             200 => Ok(Some(answer.body)),

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps nothing has failed")]
 
 mod accusations;
+mod hostile;
 mod log;
 mod passes;
