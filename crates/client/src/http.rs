@@ -81,11 +81,7 @@ impl HttpClient {
         deadline: Duration,
     ) -> Result<HttpAnswer, String> {
         let answering = async {
-            let answer = self.client.request(request).await.map_err(|e| {
-                let cause =
-                    std::error::Error::source(&e).map_or_else(String::new, |s| format!(": {s}"));
-                format!("{e}{cause}")
-            })?;
+            let answer = self.client.request(request).await.map_err(|e| causes(&e))?;
             let status = answer.status().as_u16();
             let content_type = answer.headers().get(header::CONTENT_TYPE);
             let content_type =
@@ -99,4 +95,19 @@ impl HttpClient {
             Err(_) => Err(format!("no answer within {deadline:?}")),
         }
     }
+}
+
+/// An error with all that it comes from: the alert of a server that asks for a certificate lies four
+/// deep.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !words.ends_with(&more) {
+            words = format!("{words}: {more}");
+        }
+        cause = error.source();
+    }
+    words
 }
