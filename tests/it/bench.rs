@@ -5,13 +5,16 @@ use json::Value;
 use crate::support::{World, list, number, text};
 
 /// What each part measures, and a figure that every line of it has.
-const PARTS: [(&str, &str, usize); 6] = [
+const PARTS: [(&str, &str, usize); 9] = [
     ("record", "bound_us_per_item", 1),
     ("append", "bound_per_second", 2),
     ("proofs", "bound_us", 2),
     ("verify", "bound_ms", 1),
     ("import", "bound_seconds", 3),
     ("memory", "entries", 5),
+    ("witness", "bound_per_second", 2),
+    ("monitor", "bound_us", 2),
+    ("witnessed", "bound_ms", 1),
 ];
 
 fn figure(line: &Value, name: &str) -> f64 {

@@ -1,19 +1,17 @@
 //! What a server keeps in memory: a real one, in a process of its own, filled over gRPC and read
 //! over HTTP.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use api::v1;
 use api::v1::append_stream_response::Result as Answer;
 use api::v1::log_service_client::LogServiceClient;
 use client::{Http, audit_log};
-use json::{Rules, Value};
 use tlog::{KeyKind, TreeHead, VerifierKey};
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
 
+use super::child::Child;
 use super::load::{self, Signer};
 use super::machine::{self, Memory};
 use super::{Arguments, Figure, Table, grouped};
@@ -118,7 +116,7 @@ async fn fill(server: &str, mut signers: Vec<Signer>, each: u64) -> Result<(), F
     Ok(())
 }
 
-/// A log's process. Killed when dropped.
+/// A log's process.
 struct Server {
     child: Child,
     grpc: String,
@@ -128,30 +126,14 @@ struct Server {
 
 impl Server {
     fn start(folder: &Path, parties: &[std::path::PathBuf]) -> Result<Self, Failure> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["--json", "serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
-        command.args(["--origin", load::ORIGIN]).arg("--data").arg(folder.join("log"));
-        parties.iter().for_each(|party| {
-            command.arg("--party").arg(party);
-        });
-        let (stdout, stderr) = (Stdio::piped(), Stdio::null());
-        let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn()?;
-        let mut said = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            BufReader::new(stdout).read_line(&mut said)?;
-        }
-        let said = json::parse(said.as_bytes(), Rules::LOG).unwrap_or(Value::Null);
-        let text = |name| said.get(name).and_then(Value::as_str).map(str::to_owned);
-        let key = text("vkey").and_then(|vkey| VerifierKey::parse(&vkey).ok());
-        match (text("server"), text("http"), key) {
-            (Some(grpc), Some(http), Some(key)) => Ok(Self { child, grpc, http, key }),
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(Failure::new("the server did not start")
-                    .next("run countersign serve by itself to see why"))
-            }
-        }
+        let words = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--origin", load::ORIGIN];
+        let data = ["--data".into(), folder.join("log").into_os_string()];
+        let parties = parties.iter().flat_map(|party| ["--party".into(), party.into()]);
+        let arguments = words.into_iter().map(Into::into).chain(data).chain(parties);
+        let child = Child::start("serve", arguments)?;
+        let (grpc, http) = (child.text("server")?.to_owned(), child.text("http")?.to_owned());
+        let key = VerifierKey::parse(child.text("vkey")?).map_err(Failure::new)?;
+        Ok(Self { child, grpc, http, key })
     }
 
     /// Fetches and checks every tile and every bundle.
@@ -166,18 +148,7 @@ impl Server {
         }
     }
 
-    /// Ends it without warning: what was acknowledged is on disk.
-    fn stop(mut self) -> Result<(), Failure> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may be dead already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn stop(self) -> Result<(), Failure> {
+        self.child.stop()
     }
 }

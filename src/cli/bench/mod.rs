@@ -6,15 +6,19 @@
 //! figures were taken is in `docs/performance.md`.
 
 mod append;
+mod child;
 mod import;
 mod load;
 mod logs;
 mod machine;
 mod memory;
+mod monitor;
 mod primitives;
 mod proofs;
 mod record;
 mod verify;
+mod witness;
+mod witnessed;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -27,7 +31,7 @@ use super::progress;
 use super::style::Stream;
 use machine::Scratch;
 
-/// Measure this machine: records, appending, proofs, verification, import, memory.
+/// Measure this machine: records, appending, proofs, verification, import, memory, witnesses.
 ///
 /// Every figure stands beside a bound measured in the same run, and the ratio of the two. Nothing
 /// leaves this machine; what is written goes to a new folder, which is removed at the end.
@@ -70,6 +74,12 @@ enum What {
     Import,
     /// What a server with 100,000 entries keeps in memory.
     Memory,
+    /// Checkpoints of 100 logs through a witness.
+    Witness,
+    /// A log of 100,000 statements through a monitor.
+    Monitor,
+    /// Receipts that three witnesses have cosigned.
+    Witnessed,
     /// Everything.
     All,
 }
@@ -139,13 +149,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
         );
     }
     let scale = arguments.scale();
-    let parts: [(What, &Measure<'_>); 6] = [
+    let parts: [(What, &Measure<'_>); 9] = [
         (What::Record, &|| record::measure(scale)),
         (What::Append, &|| append::measure(arguments)),
         (What::Proofs, &|| Ok(proofs::measure(scale))),
         (What::Verify, &|| verify::measure(scale)),
         (What::Import, &|| import::measure(arguments)),
         (What::Memory, &|| memory::measure(arguments)),
+        (What::Witness, &|| witness::measure(arguments)),
+        (What::Monitor, &|| monitor::measure(arguments)),
+        (What::Witnessed, &|| witnessed::measure(arguments)),
     ];
     let before = machine::load();
     let wanted = parts.iter().filter(|(what, _)| arguments.wants(*what));
