@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use api::v1;
 use api::v1::artifact_service_client::ArtifactServiceClient;
+use api::v1::exchange_service_client::ExchangeServiceClient;
 use api::v1::log_service_client::LogServiceClient;
 use bytes::Bytes;
 use exchange::predicate::{Predicate, RevealContent};
@@ -360,6 +361,57 @@ fn what_is_sealed_under_an_agreement_its_auditors_read_too() {
     server.stop();
     let server = lands.world.serve_as(&lands.config());
     within(check(&server));
+    server.stop();
+}
+
+#[test]
+fn exchanges_are_told_to_their_members_and_where_reading_is_public_to_everybody() {
+    const SOON: u64 = 1_900_000_000;
+    let lands = Lands::new();
+    let reading = |public: bool| format!("{}[read]\npublic = {public}\n", lands.config());
+    let server = lands.world.serve_as(&reading(false));
+    let id = within(async {
+        let mut log = lands.log(&server, &lands.a).await;
+        let mut a = register(&mut log, &server, NAMES[0]).await;
+        let b = register(&mut log, &server, NAMES[1]).await;
+        let schedule = schedule([SOON, SOON + 10, SOON + 20], 60);
+        let terms = agreement([&a, &b], &[], (policy(&server.key), "clock"), schedule);
+        let proposal = a.say(Predicate::Agreement(Box::new(terms)));
+        append(&mut log, &proposal).await;
+        proposal.id()
+    });
+    let id = Bytes::copy_from_slice(id.as_bytes());
+    // What each call comes to, by a certificate: a code, or how much was told.
+    let ask = async |server: &Server, own: &Issued| {
+        let channel = lands.channel(server, Some(own)).await.unwrap();
+        let mut exchanges = ExchangeServiceClient::new(channel);
+        let code = |status: Status| status.code();
+        let got = exchanges.get_exchange(v1::GetExchangeRequest { id: id.clone() }).await;
+        let watch = v1::WatchExchangeRequest { id: id.clone(), from: 0 };
+        let watched = match exchanges.watch_exchange(watch).await {
+            Ok(stream) => stream.into_inner().next().await.unwrap().map(|answer| answer.next),
+            Err(status) => Err(status),
+        };
+        let list = exchanges.list_exchanges(v1::ListExchangesRequest::default()).await.unwrap();
+        let listed = list.into_inner().exchanges.len();
+        (got.map(|_| ()).map_err(code), watched.map_err(code), listed)
+    };
+    let denied = || (Err(Code::PermissionDenied), Err(Code::PermissionDenied), 0);
+    within(async {
+        for own in [&lands.a, &lands.b] {
+            assert_eq!(ask(&server, own).await, (Ok(()), Ok(3), 1));
+        }
+        for own in [&lands.c, &lands.nobody] {
+            assert_eq!(ask(&server, own).await, denied());
+        }
+    });
+    server.stop();
+    let server = lands.world.serve_as(&reading(true));
+    within(async {
+        for own in [&lands.a, &lands.c, &lands.nobody] {
+            assert_eq!(ask(&server, own).await, (Ok(()), Ok(3), 1));
+        }
+    });
     server.stop();
 }
 

@@ -40,7 +40,13 @@ fn of_message(message: &DescriptorProto, problems: &mut Vec<String>) {
         problems.push(format!("MESSAGE_PASCAL_CASE {}", message.name()));
     }
     let fields = message.field.iter().map(|field| field.name());
-    for name in fields.chain(message.oneof_decl.iter().map(|one| one.name())) {
+    // An `optional` field has a oneof of its own, which protoc names.
+    let made = |place: usize| {
+        let mut fields = message.field.iter();
+        fields.any(|field| field.proto3_optional() && field.oneof_index() as usize == place)
+    };
+    let oneofs = message.oneof_decl.iter().enumerate().filter(|(place, _)| !made(*place));
+    for name in fields.chain(oneofs.map(|(_, one)| one.name())) {
         if !is_snake(name) {
             problems.push(format!("FIELD_LOWER_SNAKE_CASE {}.{name}", message.name()));
         }

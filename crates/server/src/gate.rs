@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use exchange::predicate::{self, Predicate};
-use exchange::{Reason, Refusal, Registry, State, Statement, VerifiedStatement};
+use exchange::{Reason, Refusal, Registry, State, Statement, StatementId, VerifiedStatement};
 use sequencer::{Admission, Entry};
 use tlog::{Hash, KeyName, PublicKey, VerifierKey};
 
 use crate::holdings::Holdings;
+use crate::known::Known;
+use crate::metrics::Metrics;
 
 /// The parties that the operator lets register, by name and key.
 #[derive(Debug, Clone, Default)]
@@ -87,36 +89,46 @@ pub(crate) struct Candidate {
 /// Asks the state machine in log order. Owned by the writer.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    state: State,
+    known: Known,
     registry: SharedRegistry,
     /// Told which artifacts stay, before anybody can learn that the statement is in the log.
     holdings: Arc<Holdings>,
+    metrics: Metrics,
 }
 
 impl Gate {
-    /// A gate in the state that the log's leaves lead to.
-    pub(crate) fn new(state: State, holdings: Arc<Holdings>) -> Self {
-        let registry = SharedRegistry::new(Arc::clone(state.registry()));
-        Self { state, registry, holdings }
+    /// A gate that knows all of the log's leaves.
+    pub(crate) fn new(known: Known, holdings: Arc<Holdings>, metrics: Metrics) -> Self {
+        let registry = SharedRegistry::new(Arc::clone(known.state.registry()));
+        metrics.open_exchanges(known.state.open_exchanges());
+        Self { known, registry, holdings, metrics }
     }
 
-    pub(crate) fn state(&self) -> &State {
-        &self.state
+    pub(crate) fn known(&self) -> &Known {
+        &self.known
     }
 
     pub(crate) fn registry(&self) -> SharedRegistry {
         self.registry.clone()
     }
+}
 
-    /// `TICK_TOO_SOON` for a tick that would move no exchange: it would only make the log longer.
-    fn check_tick(&self, statement: &Statement) -> Result<(), Refusal> {
-        match statement.predicate() {
-            Predicate::Tick(tick) if !self.state.is_moved_by(tick) => {
-                let message = "no open exchange waits for this head or for its time";
-                Err(Refusal::new(Reason::TickTooSoon, message).at("/predicate/checkpoint"))
-            }
-            _ => Ok(()),
+/// The exchanges that a statement moves if it is a tick.
+pub(crate) fn moved_by(state: &State, statement: &Statement) -> Vec<StatementId> {
+    match statement.predicate() {
+        Predicate::Tick(tick) => state.moved_by(tick),
+        _ => Vec::new(),
+    }
+}
+
+/// `TICK_TOO_SOON` for a tick that would move no exchange: it would only make the log longer.
+fn check_tick(statement: &Statement, moved: &[StatementId]) -> Result<(), Refusal> {
+    match statement.predicate() {
+        Predicate::Tick(_) if moved.is_empty() => {
+            let message = "no open exchange waits for this head or for its time";
+            Err(Refusal::new(Reason::TickTooSoon, message).at("/predicate/checkpoint"))
         }
+        _ => Ok(()),
     }
 }
 
@@ -151,17 +163,22 @@ impl Admission for Gate {
         history: &dyn sequencer::History,
     ) -> Result<(), Refusal> {
         let Candidate { verified, artifacts } = entry.content();
-        let in_order = self.state.check(index, verified, &Roots(history));
-        let in_order = in_order.and_then(|()| self.check_tick(verified.statement())).err();
+        let statement = verified.statement();
+        let state = &mut self.known.state;
+        let in_order = state.check(index, verified, &Roots(history));
+        let moved = if in_order.is_ok() { moved_by(state, statement) } else { Vec::new() };
+        let in_order = in_order.and_then(|()| check_tick(statement, &moved)).err();
         let refusals = [in_order, artifacts.clone()].into_iter().flatten();
         if let Some(refusal) = refusals.min_by_key(Refusal::reason) {
             return Err(refusal);
         }
-        self.state.apply(index, verified);
-        self.holdings.name(verified.statement(), auditors(&self.state, verified.statement()));
-        if matches!(verified.statement().predicate(), Predicate::Party(_)) {
-            self.registry.publish(self.state.registry());
+        state.apply(index, verified);
+        self.holdings.name(statement, auditors(state, statement));
+        if matches!(statement.predicate(), Predicate::Party(_)) {
+            self.registry.publish(state.registry());
         }
+        self.known.follow(index, verified.id(), statement, &moved);
+        self.metrics.open_exchanges(self.known.state.open_exchanges());
         Ok(())
     }
 }

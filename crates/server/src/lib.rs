@@ -5,10 +5,13 @@
 //! code. It has no files and no flags of its own. Connections are the crate `transport`'s.
 
 mod artifact_service;
+mod exchange_messages;
+mod exchange_service;
 mod gate;
 mod holdings;
 mod http;
 mod inspection;
+mod known;
 mod log_service;
 mod metered;
 mod metrics;
@@ -19,6 +22,9 @@ mod taken;
 mod ticks;
 mod witnesses;
 
+/// Answers that need a state and no service: for fuzzing, and no promise.
+#[doc(hidden)]
+pub use exchange_messages::{find_exchange, list_exchanges, open_exchange};
 pub use gate::Admitted;
 pub use holdings::{Envelopes, Unnamed};
 pub use inspection::{Inspected, inspect};

@@ -391,12 +391,12 @@ pub fn list(
     Ok(v1::ListEntriesResponse { envelopes, size })
 }
 
-fn hashes(proof: &[Hash]) -> Vec<Bytes> {
+pub(crate) fn hashes(proof: &[Hash]) -> Vec<Bytes> {
     proof.iter().map(|hash| Bytes::copy_from_slice(hash.as_bytes())).collect()
 }
 
 /// Reads tiles from disk away from the asynchronous threads.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
     tokio::task::spawn_blocking(work)
@@ -406,7 +406,7 @@ async fn blocking<T: Send + 'static>(
 
 /// `OUT_OF_RANGE` for what the log does not have yet; for damage the caller learns no more than
 /// that there is some.
-fn unreadable(error: &ReadError) -> Status {
+pub(crate) fn unreadable(error: &ReadError) -> Status {
     match error {
         ReadError::Beyond { size } => status::with(
             Code::OutOfRange,

@@ -48,6 +48,8 @@ struct Counters {
     witnessed_size: Gauge,
     witnessed_age: Gauge<f64, AtomicU64>,
     ticks: Family<TickLabels, Counter>,
+    open_exchanges: Gauge,
+    exchange_watchers: Gauge,
     transport: transport::Metrics,
 }
 
@@ -151,6 +153,8 @@ impl Default for Metrics {
                 "ticks",
                 "Ticks that the server logged, or failed to, by what came of it",
             ),
+            open_exchanges: add(r, "exchanges_open", "Exchanges that are not over"),
+            exchange_watchers: add(r, "exchange_watchers", "Streams that follow an exchange"),
             transport: transport::Metrics::register(r),
         };
         r.register("append_seconds", "From request to answer", counters.append_seconds.clone());
@@ -204,6 +208,7 @@ impl Counters {
             ("grpc", "proof"),
             ("grpc", "entries"),
             ("grpc", "artifact"),
+            ("grpc", "exchange"),
         ];
         let reasons = [Reason::QueueFull, Reason::RateLimited, Reason::Stopping];
         self.transport.begin_at_zero("Append", &reads, &reasons.map(Reason::as_str));
@@ -218,6 +223,16 @@ fn touch<L: Clone + Eq + std::hash::Hash, M: Default>(family: &Family<L, M>, lab
 /// Why the writer can end. `fenced` is a head swap that was refused; `rolled_back` means that a
 /// witness shows what this log has lost.
 const FATAL_CAUSES: [&str; 5] = ["fenced", "storage", "read", "panic", "rolled_back"];
+
+/// A stream that follows an exchange.
+#[derive(Debug)]
+pub(crate) struct Watcher(Metrics);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.0.0.1.exchange_watchers.dec();
+    }
+}
 
 /// A tick that was due is in the log, or was refused and is tried again.
 const TICK_RESULTS: [&str; 2] = ["logged", "refused"];
@@ -326,6 +341,17 @@ impl Metrics {
         let [yes, no] = TICK_RESULTS;
         let labels = TickLabels { result: if logged { yes } else { no } };
         self.0.1.ticks.get_or_create(&labels).inc();
+    }
+
+    /// Exchanges that are not over.
+    pub(crate) fn open_exchanges(&self, count: usize) {
+        self.0.1.open_exchanges.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// One more stream that follows an exchange, for as long as what is returned lives.
+    pub(crate) fn exchange_watcher(&self) -> Watcher {
+        self.0.1.exchange_watchers.inc();
+        Watcher(self.clone())
     }
 
     pub(crate) fn artifact_in(&self, bytes: usize) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::v1::artifact_service_server::ArtifactServiceServer;
+use api::v1::exchange_service_server::ExchangeServiceServer;
 use api::v1::log_service_server::LogServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -12,6 +13,7 @@ use tonic_health::server::HealthReporter;
 use transport::{Background, Door, Guard, Shutdown, Transport, Unreadable, told, until};
 
 use crate::artifact_service::ArtifactApi;
+use crate::exchange_service::ExchangeApi;
 use crate::log_service::LogApi;
 use crate::witnesses::{self, RolledBack};
 use crate::{Condition, Service, Writer, http, ticks};
@@ -20,6 +22,8 @@ use crate::{Condition, Service, Writer, http, ticks};
 const MAX_APPEND: usize = 256 << 10;
 /// A piece of an artifact has at most 1 MiB.
 const MAX_CHUNK: usize = (1 << 20) + 1024;
+/// An id and a number.
+const MAX_QUESTION: usize = 4 << 10;
 /// Answers are paged below this.
 const MAX_ANSWER: usize = 4 << 20;
 /// How often garbage is looked for.
@@ -119,6 +123,10 @@ pub async fn serve_on(
         ArtifactServiceServer::new(ArtifactApi { service: Arc::clone(&service), limits })
             .max_decoding_message_size(MAX_CHUNK)
             .max_encoding_message_size(MAX_ANSWER);
+    let exchanges =
+        ExchangeServiceServer::new(ExchangeApi { service: Arc::clone(&service), limits })
+            .max_decoding_message_size(MAX_QUESTION)
+            .max_encoding_message_size(MAX_ANSWER);
     let with_metrics = files.local_addr()?.ip().is_loopback();
     let counted = service.metrics().transport();
     let grpc = transport::grpc_server(limits, Guard::new(limits, counted.clone(), ended.clone()))
@@ -126,6 +134,7 @@ pub async fn serve_on(
         .add_service(reflection)
         .add_service(log)
         .add_service(artifacts)
+        .add_service(exchanges)
         .serve_with_incoming_shutdown(
             transport::open(&transport, counted, Door::Grpc, grpc)?,
             until(ended.clone()),
@@ -203,8 +212,12 @@ async fn writer_gone(service: &Service) {
 /// Tells gRPC's health service, and whoever watches it, what the service's condition is.
 async fn report_health(reporter: HealthReporter, mut conditions: watch::Receiver<Condition>) {
     use tonic::server::NamedService as _;
-    let services =
-        ["", LogServiceServer::<LogApi>::NAME, ArtifactServiceServer::<ArtifactApi>::NAME];
+    let services = [
+        "",
+        LogServiceServer::<LogApi>::NAME,
+        ArtifactServiceServer::<ArtifactApi>::NAME,
+        ExchangeServiceServer::<ExchangeApi>::NAME,
+    ];
     loop {
         let status = match *conditions.borrow_and_update() {
             Condition::Serving => ServingStatus::Serving,

@@ -18,8 +18,9 @@ use tlog::{Hash, KeyKind, KeyName, SigningKey, TreeHead};
 use tokio::sync::{OnceCell, oneshot, watch};
 use transport::{Identity, Peer};
 
-use crate::gate::{Admitted, Candidate, Gate, SharedRegistry, auditors};
+use crate::gate::{Admitted, Candidate, Gate, SharedRegistry, auditors, moved_by};
 use crate::holdings::{Envelopes, Holdings, Unnamed};
+use crate::known::{Changes, Known};
 use crate::metrics::{AppendResult, Metrics, Now};
 use crate::quota::{Meters, Quotas};
 use crate::taken::{self, Logged};
@@ -113,6 +114,7 @@ pub struct Service {
     head: watch::Sender<u64>,
     condition: watch::Sender<Condition>,
     holdings: Arc<Holdings>,
+    changes: Arc<Changes>,
     meters: Option<Meters>,
     cosigning: Option<Arc<Cosigning>>,
     /// Set once a witness has shown what this log has lost.
@@ -139,12 +141,14 @@ impl Service {
         }
         let reader = log.reader();
         let holdings = Arc::new(Holdings::new(settings.unnamed));
-        let state = replay(&reader, State::new(key.verifier(KeyKind::Ed25519)), &holdings)?;
+        let state = State::new(key.verifier(KeyKind::Ed25519));
+        let known = replay(&reader, state, &holdings)?;
+        let changes = known.changes();
         let artifacts = log.store().artifacts();
         for stored in artifacts.list()? {
             holdings.found(stored, Instant::now());
         }
-        let gate = Gate::new(state, Arc::clone(&holdings));
+        let gate = Gate::new(known, Arc::clone(&holdings), settings.metrics.clone());
         let registry = gate.registry();
         let (head, _) = watch::channel(reader.head().size);
         let (publisher, metrics) = (head.clone(), settings.metrics.clone());
@@ -169,6 +173,7 @@ impl Service {
             head,
             condition,
             holdings,
+            changes,
             meters,
             cosigning,
             rolled_back: OnceLock::new(),
@@ -270,6 +275,11 @@ impl Service {
         &self.holdings
     }
 
+    /// Who is told of the entries of exchanges.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     pub(crate) fn meters(&self) -> Option<&Meters> {
         self.meters.as_ref()
     }
@@ -280,6 +290,7 @@ impl Service {
         if let Some(meters) = &self.meters {
             meters.forget();
         }
+        self.changes.tidy();
         match self.holdings.collect(now, |digest| self.artifacts.remove(digest)) {
             Ok(0) => {}
             Ok(removed) => {
@@ -413,16 +424,16 @@ impl Service {
         Ok(Queued(receiver))
     }
 
-    /// Looks at the state that the published entries lead to, with their head. `question` runs on
-    /// the writer's thread, so it is short and does not panic.
+    /// Looks at what the published entries lead to, with their head. `question` runs on the
+    /// writer's thread, so it is short and does not panic.
     pub(crate) async fn look<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&State, TreeHead) -> T + Send + 'static,
+        question: impl FnOnce(&Known, TreeHead) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         let (sender, receiver) = oneshot::channel();
         let asked = self.handle.ask(move |gate, head| {
             // Whoever asked may have gone.
-            let _ = sender.send(question(gate.state(), head));
+            let _ = sender.send(question(gate.known(), head));
         });
         asked.map_err(refusal)?;
         receiver.await.map_err(|_| stopping())
@@ -509,27 +520,29 @@ impl Queued {
 
 /// Every entry through the state machine, signatures included: what is on disk may have been
 /// changed since this server admitted it.
-fn replay(reader: &Reader, mut state: State, holdings: &Holdings) -> Result<State, OpenError> {
+fn replay(reader: &Reader, state: State, holdings: &Holdings) -> Result<Known, OpenError> {
     struct Roots<'a>(&'a Reader);
     impl exchange::History for Roots<'_> {
         fn root(&self, size: u64) -> Option<Hash> {
             self.0.root_at(size).ok()
         }
     }
+    let mut known = Known::new(state);
     for (index, leaf) in (0..).zip(reader.entries(0..reader.head().size)?) {
         let leaf = leaf?;
-        match state.replay(index, &leaf, &Roots(reader)) {
+        let foreign = |refusal| OpenError::Foreign { index, refusal };
+        let signed = SignedStatement::parse(&leaf).map_err(foreign)?;
+        let moved = moved_by(&known.state, signed.statement());
+        match known.state.replay(index, &leaf, &Roots(reader)) {
             Replayed::Applied => {
-                let signed = SignedStatement::parse(&leaf)
-                    .map_err(|refusal| OpenError::Foreign { index, refusal })?;
-                holdings.name(signed.statement(), auditors(&state, signed.statement()));
+                let statement = signed.statement();
+                holdings.name(statement, auditors(&known.state, statement));
+                known.follow(index, signed.id(), statement, &moved);
             }
-            Replayed::Void(refusal) | Replayed::Noise(refusal) => {
-                return Err(OpenError::Foreign { index, refusal });
-            }
+            Replayed::Void(refusal) | Replayed::Noise(refusal) => return Err(foreign(refusal)),
         }
     }
-    Ok(state)
+    Ok(known)
 }
 
 /// Unix seconds by this machine's clock.

@@ -144,7 +144,7 @@ async fn look(
         registered: state.registry().party(&name).is_some(),
         last: state.last(&name, None),
     };
-    service.look(move |state, _| look(state)).await
+    service.look(move |known, _| look(&known.state)).await
 }
 
 /// How long the writer is waited for before the beat goes on without its answer.
@@ -155,6 +155,6 @@ pub(crate) async fn is_awaited(service: &Service, now: u64, size: u64) -> bool {
     if service.settings().operator.is_none() {
         return false;
     }
-    let asked = service.look(move |state, _| state.awaits_tick(now, size));
+    let asked = service.look(move |known, _| known.state.awaits_tick(now, size));
     matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(true)))
 }

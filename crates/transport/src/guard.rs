@@ -220,7 +220,7 @@ impl Method {
     }
 }
 
-const METHODS: [(&str, Option<&str>); 12] = [
+const METHODS: [(&str, Option<&str>); 15] = [
     ("Append", None),
     ("AppendStream", None),
     ("PutArtifact", None),
@@ -233,6 +233,9 @@ const METHODS: [(&str, Option<&str>); 12] = [
     ("AddCheckpoint", None),
     ("Stamp", None),
     ("GetWitnessState", Some("checkpoint")),
+    ("GetExchange", Some("exchange")),
+    ("ListExchanges", Some("exchange")),
+    ("WatchExchange", Some("exchange")),
 ];
 
 /// What a call takes up until its answer is sent.

@@ -72,7 +72,7 @@ impl fmt::Display for Identity {
 pub struct Peer {
     identity: Identity,
     certified: bool,
-    may_read: bool,
+    public_read: bool,
     calls: Arc<OpenCalls>,
 }
 
@@ -94,7 +94,7 @@ impl Peer {
             },
         };
         let certified = certificate.is_some();
-        Self { identity, certified, may_read: certified || public_read, calls }
+        Self { identity, certified, public_read, calls }
     }
 
     /// Whose quota its calls are charged to.
@@ -117,7 +117,12 @@ impl Peer {
 
     /// True if checkpoints, tiles, entries and artifacts are for it.
     pub fn may_read(&self) -> bool {
-        self.may_read
+        self.certified || self.public_read
+    }
+
+    /// True if everybody may read where it has come in.
+    pub fn reads_in_public(&self) -> bool {
+        self.public_read
     }
 
     /// What it waits for on its connection.

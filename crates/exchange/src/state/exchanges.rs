@@ -1,6 +1,7 @@
 //! The exchanges of a log: open ones whole, those that are over as an id and a digest.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use tlog::KeyName;
 
@@ -200,6 +201,21 @@ impl State {
         self.exchanges.open().map(|exchange| self.view(exchange))
     }
 
+    /// Open exchanges in the order of their ids: those after this one.
+    pub fn exchanges_after(
+        &self,
+        after: Option<StatementId>,
+    ) -> impl Iterator<Item = ExchangeView<'_>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.exchanges.open.range((from, Bound::Unbounded));
+        rest.map(|(_, exchange)| self.view(exchange))
+    }
+
+    /// How many exchanges are open.
+    pub fn open_exchanges(&self) -> usize {
+        self.exchanges.count()
+    }
+
     fn view<'a>(&'a self, exchange: &'a Exchange) -> ExchangeView<'a> {
         let clock = self.exchanges.clocks.get(exchange.clock());
         ExchangeView::new(exchange, clock.map_or(0, |clock| exchange.now(clock)))
@@ -219,6 +235,11 @@ impl State {
     /// True if this tick would move an open exchange. A server takes no others
     /// (`TICK_TOO_SOON`), nor makes any.
     pub fn is_moved_by(&self, tick: &Tick) -> bool {
+        !self.moved_by(tick).is_empty()
+    }
+
+    /// The open exchanges that this tick would move.
+    pub fn moved_by(&self, tick: &Tick) -> Vec<StatementId> {
         self.exchanges.clocks.would_move(tick)
     }
 
@@ -239,7 +260,6 @@ impl State {
     /// Who may read what is sealed to `reader` in an exchange: both parties and the auditors are
     /// members of it.
     pub fn is_member(&self, exchange: &StatementId, name: &KeyName) -> bool {
-        self.exchange(exchange)
-            .is_some_and(|view| view.side(name).is_some() || view.agreement().is_auditor(name))
+        self.exchange(exchange).is_some_and(|view| view.is_member(name))
     }
 }

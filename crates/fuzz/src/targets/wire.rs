@@ -28,6 +28,8 @@ pub(super) fn targets() -> Vec<Target> {
         target("grpc-consistency", consistencies, consistency),
         target("grpc-list", lists, list),
         target("grpc-artifact", artifact_requests, artifact),
+        target("grpc-exchange", exchange_requests, exchange),
+        target("grpc-exchanges", pages, page),
         target("grpc-answer", answers, answer),
         target("grpc-refusal", refusals, refusal),
     ]
@@ -188,6 +190,56 @@ fn list(input: &[u8]) -> Verdict {
     let wanted = if request.limit == 0 { usize::MAX } else { request.limit as usize };
     let honest = fixture.leaves[request.start as usize..].iter().take(wanted);
     assert!(page.envelopes.iter().map(|envelope| &envelope[..]).eq(honest.map(Vec::as_slice)));
+    Verdict::Accepted
+}
+
+fn exchange_requests() -> Vec<Vec<u8>> {
+    let open = fixture().state.exchanges().map(|view| view.id().hash());
+    let ids = open.chain([Hash::new([7; 32])]).map(|id| id.as_bytes().to_vec());
+    let whole = ids.map(|id| v1::WatchExchangeRequest { id: id.into(), from: 9 });
+    whole.map(|request| request.encode_to_vec()).collect()
+}
+
+/// A request for an exchange, and what a client would make of the answer.
+fn exchange(input: &[u8]) -> Verdict {
+    // The request of a stream has the same first field.
+    let watch: Option<v1::WatchExchangeRequest> = decode(input);
+    let Some(request) = decode::<v1::GetExchangeRequest>(input) else { return Verdict::Refused };
+    assert!(watch.is_none_or(|watch| watch.id == request.id));
+    match server::find_exchange(&fixture().state, &request) {
+        Ok(Some(view)) => {
+            let message = server::open_exchange(&view);
+            assert_eq!(message.id, request.id, "another exchange");
+            let sent = decode::<v1::Exchange>(&message.encode_to_vec());
+            assert_eq!(sent.as_ref(), Some(&message), "it arrives as it was");
+            Verdict::Accepted
+        }
+        Ok(None) => Verdict::Accepted,
+        Err(status) => {
+            assert_eq!(Denied::from(status).reason, "BAD_REQUEST");
+            Verdict::Refused
+        }
+    }
+}
+
+fn pages() -> Vec<Vec<u8>> {
+    let some = [(0, vec![], false), (1, vec![0; 32], false), (200, vec![0xff; 32], true)];
+    let requests = some.map(|(page_size, token, over)| v1::ListExchangesRequest {
+        page_size,
+        page_token: token.into(),
+        over,
+    });
+    requests.iter().map(Message::encode_to_vec).collect()
+}
+
+fn page(input: &[u8]) -> Verdict {
+    let Some(request) = decode::<v1::ListExchangesRequest>(input) else { return Verdict::Refused };
+    let Ok(page) = server::list_exchanges(&fixture().state, &request) else {
+        return Verdict::Refused;
+    };
+    assert!(page.exchanges.len() <= 100, "a page has its size");
+    let after = |summary: &v1::ExchangeSummary| summary.id.as_ref() > request.page_token.as_ref();
+    assert!(page.exchanges.iter().all(after), "nothing from before the page");
     Verdict::Accepted
 }
 

@@ -8,7 +8,7 @@ use tlog::Hash;
 use crate::exchanging::{
     accepts, clock, declines, disputes, disputes_items, envelope, opens, reveals, run, tick, word,
 };
-use crate::pair::{ACCEPT_BY, Pair, REVEAL_BY, STEP};
+use crate::pair::{ACCEPT_BY, Pair, REVEAL_BY, STEP, usual};
 use crate::parties::Voice;
 use crate::scene::{append, log_key};
 
@@ -228,11 +228,7 @@ async fn agreement_on_a_difference_is_refused_before_anybody_owes_its_proof() {
     let pair = Pair::proposed(|_| ()).await;
     let mut a = crate::scene::voice(pair.a.key.name().as_str());
     (a.number, a.previous) = (2, Some(pair.id));
-    let policy = crate::exchanging::policy(&log_key().verifier(tlog::KeyKind::Ed25519));
-    let schedule = crate::exchanging::schedule([ACCEPT_BY, ACCEPT_BY + 1, REVEAL_BY], STEP);
-    let parties = [&pair.a, &pair.b];
-    let mut terms =
-        crate::exchanging::agreement(parties, &[&pair.outside], (policy, "clock"), schedule);
+    let mut terms = usual([&pair.a, &pair.b], &pair.outside);
     terms.claims = vec![AgreedClaim {
         id: word("near"),
         bound: Bound::DifferByAtMost { d: 1 },

@@ -19,3 +19,4 @@ mod pair;
 mod parties;
 mod reading;
 mod scene;
+mod watching;

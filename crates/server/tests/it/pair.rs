@@ -23,6 +23,8 @@ pub(crate) const STEP: u64 = 100;
 pub(crate) struct Pair {
     pub(crate) store: MemoryStore,
     pub(crate) service: Arc<Service>,
+    /// Until the service is served.
+    pub(crate) writer: Option<server::Writer>,
     /// The agreement.
     pub(crate) id: StatementId,
     /// The parties and the auditor under it.
@@ -34,25 +36,30 @@ pub(crate) struct Pair {
     pub(crate) records: Vec<(StatementId, Recorded)>,
 }
 
+/// What these tests agree on.
+pub(crate) fn usual(parties: [&Voice; 2], auditor: &Voice) -> Agreement {
+    let policy = (policy(&log_key().verifier(KeyKind::Ed25519)), "clock");
+    let schedule = schedule([ACCEPT_BY, COMMIT_BY, REVEAL_BY], STEP);
+    agreement(parties, &[auditor], policy, schedule)
+}
+
 impl Pair {
     /// Proposed, after a change of the usual agreement.
     pub(crate) async fn proposed(change: impl FnOnce(&mut Agreement)) -> Self {
         let store = MemoryStore::new();
-        let (service, _) = start(store.clone());
+        let (service, writer) = start(store.clone());
         let [mut a, mut b, mut outside] = NAMES.map(voice);
         for party in [&mut a, &mut b, &mut outside] {
             append(&service, &party.register()).await;
         }
-        let policy = (policy(&log_key().verifier(KeyKind::Ed25519)), "clock");
-        let schedule = schedule([ACCEPT_BY, COMMIT_BY, REVEAL_BY], STEP);
-        let mut terms = agreement([&a, &b], &[&outside], policy, schedule);
+        let mut terms = usual([&a, &b], &outside);
         change(&mut terms);
         let proposal = a.say(Predicate::Agreement(Box::new(terms)));
         append(&service, &proposal).await;
         let id = proposal.id();
         let [a, b, auditor] = [&a, &b, &outside].map(|party| party.under(id));
         let records = Vec::new();
-        Self { store, service, id, a, b, auditor, outside, records }
+        Self { store, service, writer: Some(writer), id, a, b, auditor, outside, records }
     }
 
     /// Accepted.

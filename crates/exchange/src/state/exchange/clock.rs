@@ -131,17 +131,16 @@ impl Clocks {
         moved
     }
 
-    /// True if a tick would move an open exchange.
-    pub(in crate::state) fn would_move(&self, tick: &Tick) -> bool {
-        let Ok(note) = Note::parse(tick.note().as_bytes()) else { return false };
+    /// The exchanges that a tick would move.
+    pub(in crate::state) fn would_move(&self, tick: &Tick) -> Vec<StatementId> {
+        let Ok(note) = Note::parse(tick.note().as_bytes()) else { return Vec::new() };
         let keys: Vec<VerifierKey> = self.named_keys(&note).cloned().collect();
         let checked = check_signatures(&note, &keys);
-        self.0.values().any(|clock| {
-            clock.time_of(&note, &checked).is_some_and(|time| {
-                let counted = Counted { index: u64::MAX, size: tick.head().size, time };
-                !clock.moved_by(&counted).is_empty()
-            })
-        })
+        let moved = self.0.values().filter_map(|clock| {
+            let time = clock.time_of(&note, &checked)?;
+            Some(clock.moved_by(&Counted { index: u64::MAX, size: tick.head().size, time }))
+        });
+        moved.flatten().collect()
     }
 
     /// What a tick has to exceed to move some exchange, over all clocks: times and indices.

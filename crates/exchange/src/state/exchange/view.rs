@@ -113,6 +113,11 @@ impl<'a> ExchangeView<'a> {
         )
     }
 
+    /// True for both parties and the auditors.
+    pub fn is_member(&self, name: &KeyName) -> bool {
+        self.side(name).is_some() || self.agreement().is_auditor(name)
+    }
+
     /// Which side a party is on.
     pub fn side(&self, name: &KeyName) -> Option<Side> {
         self.exchange.side(name)
@@ -223,6 +228,8 @@ pub struct EndedExchange {
     pub time: u64,
     /// The parties.
     pub parties: [KeyName; 2],
+    /// The auditors. They follow from the agreement, so that the digest leaves them out.
+    pub auditors: Vec<KeyName>,
     /// The evaluation of each that counted.
     pub records: [Option<StatementId>; 2],
     /// What was owed and what became of it.
@@ -232,6 +239,11 @@ pub struct EndedExchange {
 }
 
 impl EndedExchange {
+    /// True for both parties and the auditors.
+    pub fn is_member(&self, name: &KeyName) -> bool {
+        self.parties.contains(name) || self.auditors.contains(name)
+    }
+
     pub(in crate::state) fn of(exchange: &Exchange, index: u64, now: u64) -> Self {
         Self {
             id: exchange.id,
@@ -239,6 +251,7 @@ impl EndedExchange {
             state: exchange.state,
             time: now,
             parties: Side::BOTH.map(|side| exchange.name(side).clone()),
+            auditors: exchange.agreement.auditors.iter().map(|keys| keys.name.clone()).collect(),
             records: Side::BOTH.map(|side| exchange.counted(side).map(|record| record.id)),
             obligations: exchange.obligations(now),
             breaches: exchange.breaches(now),
