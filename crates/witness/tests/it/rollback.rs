@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use tlog::Note;
+use tlog::evidence::{Evidence, Kind, KnownKeys, Role, accuse_heads_by};
 use witness::store::Store as _;
 use witness::{StoreError, check_shown};
 
@@ -74,4 +76,34 @@ fn a_witness_that_meets_a_cosignature_it_has_no_record_of_halts_for_good() {
     running.stop();
     let opened = witness::SqliteStore::open(folder.path(), &own().verifier);
     assert!(matches!(opened, Err(StoreError::Halted { .. })), "{opened:?}");
+}
+
+/// It cosigned nine entries, was put back, and cosigns seven of them later: its two signatures
+/// convict it, unless they are so close in time that clocks could be to blame.
+#[test]
+fn a_witness_whose_store_was_put_back_convicts_itself() {
+    let log = Log::new("log.example/one").grown(20, "a");
+    for (later, expected) in [(100, Some(Kind::WitnessRollback)), (30, None)] {
+        let folder = tempfile::tempdir().unwrap();
+        let larger = restored(&log, folder.path());
+        let hands = Hands::new();
+        hands.set(hands.now() + later);
+        let running = Running::start(folder.path(), logs([&log]), &hands);
+        assert_eq!(running.add(&log.request(5, 7)).status, 200);
+        let place = tlog::Hash::of(&[log.name().as_bytes()]).to_string();
+        let smaller = running.get(&format!("/{place}/checkpoint")).body;
+        running.stop();
+        let known = KnownKeys::default().with(Role::Witness, own().verifier);
+        let (larger, smaller) = (Note::parse(&larger).unwrap(), Note::parse(smaller.as_bytes()));
+        // Seven is no power of two, so that the consistency proof is all that is asked for.
+        let nodes = |old, new| Ok::<_, std::convert::Infallible>(log.proof(old, new));
+        let made = accuse_heads_by(&known, &larger, &smaller.unwrap(), nodes).unwrap();
+        assert_eq!(made.as_ref().map(Evidence::kind), expected, "{later} s later");
+        if let Some(evidence) = made {
+            let read = Evidence::parse(&evidence.to_bytes()).unwrap();
+            let judgement = read.judge(&known).unwrap();
+            let guilty: Vec<_> = judgement.guilty().map(|(_, name)| name.clone()).collect();
+            assert_eq!(guilty, [own().key.name().clone()]);
+        }
+    }
 }
