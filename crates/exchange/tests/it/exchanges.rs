@@ -15,7 +15,7 @@ use tlog::KeyKind;
 use crate::log::{Log, intent, key, sign};
 use crate::pair::{
     A, ACCEPT_BY, AUDITOR, B, CLOCK, COMMIT_BY, OPERATOR, Pair, REVEAL_BY, STEP, WITNESS_A,
-    agreement, registers, rule, schedule, with_audit, word,
+    agreement, output, registers, rule, schedule, with_audit, word,
 };
 
 fn reason(result: Result<StatementId, exchange::Refusal>) -> Reason {
@@ -246,6 +246,48 @@ fn what_cannot_be_opened_is_sealed_again_and_settled() {
     assert_eq!(disputed(DisputeResult::Resolved), (Some(Status::Met), vec![]));
     let at_fault = vec![format!("defaulted({A}, opening)")];
     assert_eq!(disputed(DisputeResult::Sender), (Some(Status::Unmet), at_fault));
+}
+
+#[test]
+fn an_answer_shows_what_was_disputed_and_nothing_else() {
+    let with_counts = |log: &Log| {
+        let mut agreement = agreement(log);
+        let counts = rule("counts", What::Counts, Audience::Peer, Stage::Committed, 0, false);
+        agreement.disclosure.push(counts);
+        agreement
+    };
+    let mut pair = Pair::committed(with_counts, 1_000);
+    let opening = pair.says(A, pair.opens(A, 0, 1)).unwrap();
+    let reveal = pair.says(A, pair.reveals(A)).unwrap();
+    let [of_opening, of_reveal] =
+        [opening, reveal].map(|about| pair.says(B, Pair::disputes(about)).unwrap());
+    let opens = |pair: &Pair, dispute, last, fields: &[exchange::Field]| {
+        let Predicate::Opening(mut answer) = pair.opens(A, 0, last) else { unreachable!() };
+        answer.envelope = Pair::envelope(AUDITOR, 6);
+        answer.fields = fields.to_vec();
+        answer.answers = Some(dispute);
+        P::Opening(answer)
+    };
+    let reveals = |pair: &Pair, dispute, rule| {
+        let answer = pair.reveals_to(A, AUDITOR, Some(dispute));
+        let Predicate::Reveal(mut answer) = answer else { unreachable!() };
+        answer.rule = Some(word(rule));
+        P::Reveal(answer)
+    };
+    let input = exchange::Field::Base(exchange::BaseField::Input);
+    for answer in [
+        opens(&pair, of_opening, 0, &[output()]),
+        opens(&pair, of_opening, 2, &[output()]),
+        opens(&pair, of_opening, 1, std::slice::from_ref(&input)),
+        opens(&pair, of_opening, 1, &[input, output()]),
+        opens(&pair, of_reveal, 1, &[output()]),
+        reveals(&pair, of_opening, "totals"),
+        reveals(&pair, of_reveal, "counts"),
+    ] {
+        assert_eq!(pair.refusal(A, answer).reason(), Reason::NotAsAgreed);
+    }
+    pair.says(A, opens(&pair, of_opening, 1, &[output()])).unwrap();
+    pair.says(A, reveals(&pair, of_reveal, "totals")).unwrap();
 }
 
 #[test]

@@ -54,6 +54,7 @@ impl Exchange {
             self.check_reveal_rule(rule, side),
             self.check_revealer(said, reveal, rule, side),
             self.check_answer(said, reveal.answers, "/predicate/answers"),
+            self.check_same_rule(reveal, rule, side),
             self.check_reveal_content(said, reveal, rule, side),
             self.check_items_proofs(reveal, rule, side),
             late,
@@ -402,18 +403,40 @@ impl Exchange {
         first(rules.chain([source, self.check_item_range(opening), sealing]))
     }
 
+    /// An answer reveals what the disputed statement sealed: under its rule, or of the escrow.
+    fn check_same_rule(&self, reveal: &Reveal, rule: &Rule, side: Side) -> Checked {
+        let Some(contest) = reveal.answers.and_then(|id| self.disputes.get(&id)) else {
+            return Ok(());
+        };
+        let disputed = match (self.shown.get(&contest.about), &self.agreement.escrow) {
+            (Some(shown), _) => shown.side == side && shown.rule.as_ref() == Some(&rule.id),
+            (None, Some(escrow)) => escrow.rules.contains(&rule.id),
+            (None, None) => false,
+        };
+        if disputed {
+            return Ok(());
+        }
+        let message = "what is disputed was not sealed under this rule";
+        refuse(Reason::NotAsAgreed, message, "/predicate/answers")
+    }
+
     /// An answer shows what the disputed opening declared, and nothing else.
     fn check_same_items(&self, opening: &Opening) -> Checked {
         let disputed = opening.answers.and_then(|id| self.disputes.get(&id));
-        let about = disputed.and_then(|contest| self.shown.get(&contest.about));
-        match about {
-            Some(shown) if shown.rule.is_none() => Ok(()),
-            _ => refuse(
-                Reason::NotAsAgreed,
-                "what is disputed is no opening: answer with a reveal",
-                "/predicate/answers",
-            ),
+        let shown = disputed.and_then(|contest| self.shown.get(&contest.about));
+        let Some((items, fields)) = shown.and_then(|shown| shown.opened.as_ref()) else {
+            let message = "what is disputed is no opening: answer with a reveal";
+            return refuse(Reason::NotAsAgreed, message, "/predicate/answers");
+        };
+        if *items != opening.items {
+            let message = "must be the items of the disputed opening";
+            return refuse(Reason::NotAsAgreed, message, "/predicate/answers");
         }
+        if *fields != opening.fields {
+            let message = "must be the fields of the disputed opening";
+            return refuse(Reason::NotAsAgreed, message, "/predicate/fields");
+        }
+        Ok(())
     }
 
     /// `LIMIT_EXCEEDED` for items that the record does not have.

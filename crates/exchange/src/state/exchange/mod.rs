@@ -32,9 +32,11 @@ pub use view::{EndedExchange, ExchangeView, RunEnd, RunView};
 pub(super) use check::{Surroundings, check_embedded_keys};
 pub(super) use clock::{Awaited, Clock, ClockName, Clocks, Counted};
 
-use crate::predicate::{Agreement, AuditResult, DisputeResult, Evaluation, SealedEnvelope};
+use crate::predicate::{
+    Agreement, AuditResult, DisputeResult, Evaluation, OpenedItems, SealedEnvelope,
+};
 use crate::registry::PartyNumber;
-use crate::values::{StatementId, Word};
+use crate::values::{Field, StatementId, Word};
 use ranges::Ranges;
 use terms::InForce;
 
@@ -180,8 +182,10 @@ struct Shown {
     side: Side,
     /// Who logged it: the party, or an auditor who releases.
     signer: KeyName,
-    /// None for an opening and for an escrow.
+    /// None for an opening.
     rule: Option<Word>,
+    /// The items and fields of an opening.
+    opened: Option<(OpenedItems, Vec<Field>)>,
     /// What is sealed, to whom; none for what is in the clear.
     envelope: Option<SealedEnvelope>,
     /// The dispute that it answers.
