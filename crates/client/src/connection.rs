@@ -356,6 +356,10 @@ impl Connection {
     ) -> Result<Option<(Vec<u8>, Inclusion)>, CallError> {
         let which = WhichEntry::StatementId(Bytes::copy_from_slice(id.as_bytes()));
         let head = *self.trusted.head();
+        if head.size == 0 {
+            // Nothing is in it; and asked for by size 0, a server answers for its newest head.
+            return Ok(None);
+        }
         let request = v1::GetInclusionProofRequest { entry: Some(which), tree_size: head.size };
         let call = self.log.get_inclusion_proof(request);
         let answer = unless_absent(whole(&self.server, self.patience, call).await);

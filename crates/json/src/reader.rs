@@ -116,6 +116,7 @@ impl<R: Read> Reader<R> {
                     return Err(self.syntax("a member's name was expected").into());
                 }
                 let name = self.string()?;
+                self.check_width(names.len())?;
                 if names.contains(&name) {
                     return Err(self.problem(Problem::DuplicateKey(name)).into());
                 }

@@ -87,6 +87,19 @@ fn stops_at_each_limit() {
 }
 
 #[test]
+fn names_of_an_object_that_is_not_held_are_bounded_too() {
+    let rules = Rules { width: 2, ..Rules::LOG };
+    for (text, fits) in [
+        (r#"{"a":1,"b":2}"#, true),
+        (r#"{"a":1,"b":2,"c":3}"#, false),
+        ("[1,2,3,4]", true),
+        (r#"[{"a":1,"b":{"a":1,"b":2,"c":3}}]"#, false),
+    ] {
+        assert_eq!(Reader::new(text.as_bytes(), rules).skip().is_ok(), fits, "{text}");
+    }
+}
+
+#[test]
 fn names_the_place_of_an_error() {
     let text = r#"{"a":{"b/c":[0,{"~":tru}]}}"#;
     let error = parse(text.as_bytes(), Rules::LOG).unwrap_err();

@@ -517,6 +517,15 @@ async fn only_the_logs_own_word_says_that_a_statement_is_not_there() {
 }
 
 #[tokio::test]
+async fn nothing_is_in_the_log_that_was_empty_when_it_was_last_looked_at() {
+    let liar = Liar::serve(Log::of(0)).await;
+    let mut connection = liar.connect().await;
+    liar.log(|log| log.grow(SIZE));
+    let later = Envelope::parse(&liar.log(|log| log.leaves[2].clone())).unwrap();
+    assert!(connection.find(&later.id()).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn refuses_a_page_without_entries_below_the_head() {
     let (liar, mut connection) = scene().await;
     let page = connection.entries(2).await.unwrap();

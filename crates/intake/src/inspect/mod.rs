@@ -62,16 +62,26 @@ fn read_document<R: Read + Seek>(
     name: &str,
     limits: &Limits,
 ) -> Result<Option<Value>, Fault> {
-    let Some(at) = archive.find(name) else { return Ok(None) };
-    if archive.entries()[at].size > limits.document {
-        return Err(Fault::from(LimitPassed::Document(limits.document)).in_member(name));
-    }
+    let Some(at) = find_document(archive, name, limits)? else { return Ok(None) };
     let value = with_member(archive, at, limits, |reader| {
         let value = reader.value()?;
         header::check_finite(&value)?;
         Ok(value)
     })?;
     Ok(Some(value))
+}
+
+/// The place of a member that is held whole, if there is one.
+fn find_document<R: Read + Seek>(
+    archive: &Archive<R>,
+    name: &str,
+    limits: &Limits,
+) -> Result<Option<usize>, Fault> {
+    let at = archive.find(name);
+    if at.is_some_and(|at| archive.entries()[at].size > limits.document) {
+        return Err(Fault::from(LimitPassed::Document(limits.document)).in_member(name));
+    }
+    Ok(at)
 }
 
 /// Reads an archive.
@@ -113,7 +123,7 @@ pub(crate) fn read_eval<R: Read + Seek>(input: R, options: &Options) -> Named<Ev
         let index = check_ids(&settled.items, &mut draft.findings);
 
         let mut reductions = Vec::new();
-        if let Some(at) = archive.find(REDUCTIONS) {
+        if let Some(at) = find_document(&archive, REDUCTIONS, limits)? {
             reductions = with_member(&mut archive, at, limits, |reader| {
                 check::read_reductions(reader, limits)
             })?;

@@ -359,6 +359,18 @@ fn members_that_nothing_reads_must_be_whole_too() {
 }
 
 #[test]
+fn reductions_are_held_whole_and_so_no_longer_than_a_document() {
+    let mut log = Log::open(&bytes(ZSTD));
+    log.members.retain(|member| member.name != b"reductions.json");
+    let long = format!("[{}]", " ".repeat(30_000));
+    log.members.push(Member::stored("reductions.json", long.as_bytes()));
+    let import = import_with(&log.bytes(), &limited(|l| l.document = 20_000));
+    assert_eq!(refusal(&import).code, Code::ContainerLimit);
+    assert!(refusal(&import).message.contains("`document`"), "{}", refusal(&import).message);
+    evaluation(&import_with(&log.bytes(), &limited(|l| l.document = 31_000)));
+}
+
+#[test]
 fn every_limit_has_its_own_error() {
     let archive = bytes(ZSTD);
     for (options, name) in [
