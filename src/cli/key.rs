@@ -7,13 +7,16 @@ use client::keys::{self, KeyFile};
 use json::Value;
 use tlog::VerifierKey;
 
+use super::online::OnlineArguments;
 use super::output::{Failure, Report};
 use super::{party, passphrase};
 
-/// Look at a key file, or change its passphrase.
+/// Look at a key file, change its passphrase, or register the key in a log.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  countersign key show lab-a.example.key\n  \
-    countersign key passwd lab-a.example.key")]
+    countersign key passwd lab-a.example.key\n  \
+    countersign key register --key lab-a.example.key --server http://127.0.0.1:7400 \\\n      \
+    --log-key log.vkey")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -23,6 +26,19 @@ pub(super) struct Arguments {
 enum Command {
     Show(Show),
     Passwd(Passwd),
+    Register(Register),
+}
+
+/// Register your keys in a log, so that others can agree with you and seal envelopes to you.
+///
+/// Registers the signing key, the vault's sealing key and the recovery key. A party that is
+/// registered stays so, and nothing is said twice. Other commands register you if they need it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  countersign key register --key lab-b.example.key \
+    --server http://127.0.0.1:7400 --log-key log.vkey")]
+struct Register {
+    #[command(flatten)]
+    online: OnlineArguments,
 }
 
 /// Print a key's name, public key and id. Asks for nothing and shows no secret.
@@ -59,7 +75,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
     match &arguments.command {
         Command::Show(arguments) => show(arguments),
         Command::Passwd(arguments) => passwd(arguments),
+        Command::Register(arguments) => super::block_on(register(arguments)),
     }
+}
+
+async fn register(arguments: &Register) -> Result<Report, Failure> {
+    let online = arguments.online.open()?;
+    let mut session = online.session().await?;
+    session.register().await?;
+    let (name, id) = (online.key.name(), session.registration()?);
+    let text = format!(
+        "{name} is registered in {} by statement\n  {id}\n\
+         next: give {name}.vkey to the other party by a way you both trust",
+        session.origin()
+    );
+    let json = json::object([
+        ("party", Value::from(name.as_str())),
+        ("origin", session.origin().as_str().into()),
+        ("statement", id.to_string().into()),
+    ]);
+    Ok(Report::good(text, json))
 }
 
 fn show(arguments: &Show) -> Result<Report, Failure> {

@@ -1,29 +1,38 @@
 //! The command line. Each command has a module with its arguments, its work and its words.
 
+mod agree;
 mod bench;
 mod commit;
+mod decline;
 mod demo;
 mod evaluation_log;
 mod fsck;
 #[cfg(test)]
 mod fuzzed;
 mod import;
+mod intend;
+mod items;
 mod key;
 mod keygen;
 mod man;
 mod monitor;
+mod online;
 mod open;
 mod output;
 mod party;
 mod passphrase;
 mod policy;
+mod preview;
 mod process;
 mod progress;
+mod reveal;
 mod serve;
+mod status;
 mod style;
 mod trust;
 mod vault;
 mod verify;
+mod withdraw;
 mod witness;
 
 use std::ffi::OsString;
@@ -70,7 +79,15 @@ enum Command {
     Vault(vault::Arguments),
     Serve(serve::Arguments),
     Import(import::Arguments),
+    Items(items::Arguments),
+    Agree(agree::Arguments),
+    Preview(preview::Arguments),
+    Intend(intend::Arguments),
     Commit(commit::Arguments),
+    Withdraw(withdraw::Arguments),
+    Status(status::Arguments),
+    Reveal(reveal::Arguments),
+    Decline(decline::Arguments),
     Open(open::Arguments),
     Verify(verify::Arguments),
     Fsck(fsck::Arguments),
@@ -111,7 +128,15 @@ pub(crate) fn run() -> ExitCode {
         Command::Vault(arguments) => vault::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments, as_json),
         Command::Import(arguments) => import::run(&arguments),
+        Command::Items(arguments) => items::run(&arguments),
+        Command::Agree(arguments) => agree::run(&arguments),
+        Command::Preview(arguments) => preview::run(&arguments),
+        Command::Intend(arguments) => intend::run(&arguments),
         Command::Commit(arguments) => commit::run(&arguments),
+        Command::Withdraw(arguments) => withdraw::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Reveal(arguments) => reveal::run(&arguments),
+        Command::Decline(arguments) => decline::run(&arguments),
         Command::Open(arguments) => open::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Fsck(arguments) => fsck::run(&arguments),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use client::{Vault, files};
+use client::{Vault, files, item_values};
 use exchange::bundle::{Bundle, MAX_BUNDLE};
 use exchange::predicate::{Evaluation, Predicate};
 use exchange::{SignedStatement, StatementId};
@@ -14,7 +14,6 @@ use record::secret::RecordSecret;
 use record::total::TotalOpening;
 use tlog::KeyName;
 
-use super::commit::item_values;
 use super::output::{Failure, Report};
 use super::party::PartyArguments;
 

@@ -18,6 +18,7 @@ mod cosigning;
 mod crash;
 mod demo;
 #[allow(dead_code)]
+mod exchanges;
 mod exchanging;
 mod forks;
 mod fsck;
@@ -26,6 +27,7 @@ mod help;
 mod http;
 mod import;
 mod keys;
+mod labs;
 mod limits;
 mod logs;
 mod metrics;

@@ -123,6 +123,12 @@ pub enum FalseAnswer {
         /// What fails.
         cause: ProofError,
     },
+    /// Entries that are not those that the signed head covers.
+    #[error("its entries are not those that its signed head of size {size} covers")]
+    Entries {
+        /// Size of the head.
+        size: u64,
+    },
     /// Something is missing or malformed.
     #[error("{0}")]
     Malformed(&'static str),
@@ -260,6 +266,25 @@ impl Connection {
         let new = SignedCheckpoint::open(&note, &self.key).map_err(FalseAnswer::from)?;
         self.trust(new).await?;
         Ok(&self.trusted)
+    }
+
+    /// The newest head that this witness has cosigned, as far as the log shows cosignatures; `None`
+    /// if it shows none of it. The head is the log's and the witness's word; whether it lies in the
+    /// history that was verified is the caller's question.
+    pub async fn cosigned_by(
+        &mut self,
+        witness: &VerifierKey,
+    ) -> Result<Option<TreeHead>, CallError> {
+        let request = v1::GetCheckpointRequest { wait_for: v1::WaitFor::Witnessed.into() };
+        let call = self.log.get_checkpoint(request);
+        let note = match whole(&self.server, self.patience, call).await {
+            Ok(answer) => answer.checkpoint,
+            Err(CallError::Denied(denied)) if denied.reason == NOT_WITNESSED => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let shown = SignedCheckpoint::open(&note, &self.key).map_err(FalseAnswer::from)?;
+        let signed = shown.note().verify(&[witness]).is_ok_and(|found| !found.is_empty());
+        Ok(signed.then(|| *shown.head()))
     }
 
     /// Verifies that two heads of the log lie in one history; `old` need not have been seen here.

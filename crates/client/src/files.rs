@@ -244,7 +244,7 @@ pub(crate) fn check_private_folder(path: &Path) -> Result<(), FileError> {
 }
 
 /// Whether there is a file, or a link, of this name. That it can't be told is an error.
-pub(crate) fn is_there(path: &Path) -> Result<bool, FileError> {
+pub fn is_there(path: &Path) -> Result<bool, FileError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),

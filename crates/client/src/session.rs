@@ -1,5 +1,6 @@
 //! A party at work on one log: its numbers, its trusted head and what it signs, all durable in
-//! its vault before anything leaves the machine.
+//! its vault before anything leaves the machine. Outside of exchanges and in each of them it has a
+//! scope of its own: a chain of numbers, and at most one statement that waits for an answer.
 
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ pub struct Logged {
 #[derive(Debug)]
 pub struct Prepared {
     id: StatementId,
+    statement: Statement,
     scope: Scope,
 }
 
@@ -48,6 +50,11 @@ impl Prepared {
     /// The id that the statement will have.
     pub fn id(&self) -> StatementId {
         self.id
+    }
+
+    /// What will be signed.
+    pub fn statement(&self) -> &Statement {
+        &self.statement
     }
 }
 
@@ -76,8 +83,20 @@ impl<'a, E: Entropy> Session<'a, E> {
         let connection = Connection::open(server, log, trusted.as_deref()).await?;
         let mut session = Self { connection, key, vault, entropy, _signing: signing };
         session.keep_trusted()?;
-        session.settle().await?;
+        for scope in vault.scopes(session.origin())? {
+            session.settle(scope).await?;
+        }
         Ok(session)
+    }
+
+    /// The party's signing key.
+    pub fn key(&self) -> &'a SigningKey {
+        self.key
+    }
+
+    /// The party's vault.
+    pub fn vault(&self) -> &'a Vault {
+        self.vault
     }
 
     /// The connection, for reading.
@@ -97,7 +116,7 @@ impl<'a, E: Entropy> Session<'a, E> {
 
     /// Registers the party's keys, unless the log has them.
     pub async fn register(&mut self) -> Result<(), SessionError> {
-        if self.scope()?.registration.is_some() {
+        if self.scope(None)?.registration.is_some() {
             return Ok(());
         }
         let party = self.vault.party()?;
@@ -113,13 +132,13 @@ impl<'a, E: Entropy> Session<'a, E> {
 
     /// The statement that registered the party; zeros before [`register`](Self::register).
     pub fn registration(&self) -> Result<StatementId, SessionError> {
-        let id = self.scope()?.registration.unwrap_or(Hash::new([0; 32]));
+        let id = self.scope(None)?.registration.unwrap_or(Hash::new([0; 32]));
         Ok(StatementId::new(*id.as_bytes()))
     }
 
     /// The number that the next standalone intent must have.
     pub fn next_run(&self) -> Result<u64, SessionError> {
-        Ok(self.scope()?.runs + 1)
+        Ok(self.scope(None)?.runs + 1)
     }
 
     /// Signs a standalone statement and puts it into the log.
@@ -128,28 +147,60 @@ impl<'a, E: Entropy> Session<'a, E> {
         self.send(prepared).await
     }
 
+    /// Signs a statement of an exchange, named by its agreement, and puts it into the log.
+    pub async fn say_in(
+        &mut self,
+        exchange: StatementId,
+        predicate: Predicate,
+    ) -> Result<Logged, SessionError> {
+        let prepared = self.prepare_in(Some(exchange), predicate).await?;
+        self.send(prepared).await
+    }
+
     /// The first half of [`say`](Self::say): the statement as it will be signed, so that what it
     /// rests on can be made durable under its id first. Nothing is written or sent yet, except
     /// what an earlier call signed without getting an answer: that is sent again first, since
     /// `previous` follows from what became of it.
     pub async fn prepare(&mut self, predicate: Predicate) -> Result<Prepared, SessionError> {
-        self.settle().await?;
+        self.prepare_in(None, predicate).await
+    }
+
+    /// As [`prepare`](Self::prepare), in an exchange or outside of any.
+    pub async fn prepare_in(
+        &mut self,
+        exchange: Option<StatementId>,
+        predicate: Predicate,
+    ) -> Result<Prepared, SessionError> {
+        self.settle(self.scope(exchange)?).await?;
         self.connection.refresh().await?;
         self.keep_trusted()?;
-        let mut scope = self.scope()?;
+        let mut scope = self.scope(exchange)?;
         scope.number += 1;
-        let common = Common {
+        let common = self.common(exchange, &scope);
+        let statement = Statement::new(common, predicate)?;
+        let payload = statement.to_payload();
+        let id = StatementId::of(&payload);
+        scope.pending = Some(payload);
+        Ok(Prepared { id, statement, scope })
+    }
+
+    /// Log, exchange and signer of a statement that is yet to be made: what envelopes are sealed
+    /// under. Its number and head are those of the moment and may be others later.
+    pub fn common_in(&self, exchange: Option<StatementId>) -> Result<Common, SessionError> {
+        let mut scope = self.scope(exchange)?;
+        scope.number += 1;
+        Ok(self.common(exchange, &scope))
+    }
+
+    fn common(&self, exchange: Option<StatementId>, scope: &Scope) -> Common {
+        Common {
             origin: self.origin().clone(),
-            exchange: None,
+            exchange,
             signer: self.key.name().clone(),
             number: scope.number,
             previous: scope.previous.map(|id| StatementId::new(*id.as_bytes())),
             seen: *self.connection.trusted().head(),
-        };
-        let payload = Statement::new(common, predicate)?.to_payload();
-        let id = StatementId::of(&payload);
-        scope.pending = Some(payload);
-        Ok(Prepared { id, scope })
+        }
     }
 
     /// The second half of [`say`](Self::say). Number and payload are durable before the signature
@@ -220,8 +271,7 @@ impl<'a, E: Entropy> Session<'a, E> {
         }
     }
 
-    async fn settle(&mut self) -> Result<(), SessionError> {
-        let scope = self.scope()?;
+    async fn settle(&mut self, scope: Scope) -> Result<(), SessionError> {
         if scope.pending.is_none() {
             return Ok(());
         }
@@ -233,12 +283,12 @@ impl<'a, E: Entropy> Session<'a, E> {
         }
     }
 
-    /// Our place outside of exchanges.
-    fn scope(&self) -> Result<Scope, SessionError> {
-        let zeros = Hash::new([0; 32]);
-        Ok(self.vault.scope(self.origin(), &zeros)?.unwrap_or_else(|| Scope {
+    /// Our place in an exchange, or outside of all.
+    fn scope(&self, exchange: Option<StatementId>) -> Result<Scope, SessionError> {
+        let exchange = exchange.unwrap_or(StatementId::ZERO).hash();
+        Ok(self.vault.scope(self.origin(), &exchange)?.unwrap_or_else(|| Scope {
             origin: self.origin().clone(),
-            exchange: zeros,
+            exchange,
             number: 0,
             previous: None,
             registration: None,

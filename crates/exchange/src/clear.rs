@@ -8,8 +8,8 @@ use tlog::Hash;
 use crate::predicate::{Evaluation, Opened, OpenedTotal};
 use crate::reason::{Reason, Refusal};
 
-/// The same openings as the body of an envelope would hold them.
-pub(crate) fn body(record: Hash, totals: &[OpenedTotal], subjects: &[Opened]) -> Body {
+/// Openings in the clear as the body of an envelope would hold them, so that both are checked alike.
+pub fn clear_body(record: Hash, totals: &[OpenedTotal], subjects: &[Opened]) -> Body {
     let total = |opened: &OpenedTotal| BodyTotal {
         column: opened.column.as_str().to_owned(),
         total: opened.total,
@@ -51,7 +51,7 @@ pub fn check_clear(
         item_key: None,
         scope: Scope::Anything,
     };
-    match body(record, totals, subjects).verify(&against) {
+    match clear_body(record, totals, subjects).verify(&against) {
         Ok(_) => Ok(()),
         Err(error) => Err(Refusal::new(Reason::ArtifactInvalid, error.to_string()).at(pointer)),
     }

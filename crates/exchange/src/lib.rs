@@ -29,7 +29,7 @@ mod time;
 mod values;
 
 pub use artifact::{ArtifactKind, ArtifactLength, ArtifactNeed, artifacts, sealed_in};
-pub use clear::check_clear;
+pub use clear::{check_clear, clear_body};
 pub use envelope::{
     Envelope, InvalidKeyReference, KeyReference, MAX_PAYLOAD, PAYLOAD_TYPE,
     pre_authentication_encoding,

@@ -63,16 +63,19 @@ pub(crate) struct Prepared {
 }
 
 /// What an item comes to under the agreed columns.
-pub(crate) struct Graded {
-    pub(crate) status: Status,
+pub struct Graded {
+    /// The first status that holds.
+    pub status: Status,
     /// One for each column; 0 unless `scored`.
-    pub(crate) integers: Vec<u64>,
+    pub integers: Vec<u64>,
     /// Scores that had to be rounded.
-    pub(crate) inexact: u64,
+    pub inexact: u64,
 }
 
+crate::redacted!(Graded);
+
 /// Status and integers of an item; `None` is one that the log lacks.
-pub(crate) fn grade(
+pub fn grade(
     columns: &[Column],
     index: u64,
     values: Option<&ItemValues>,

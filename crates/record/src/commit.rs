@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use tlog::{CompactRange, Hash};
 use zeroize::Zeroizing;
 
+pub use crate::cells::{Graded, grade};
 use crate::cells::{Prepared, field_commitment, item_hash, prepare, record_leaf, value_bytes};
 use crate::column::{Column, Layout, LayoutError, SCORES, ScoreError};
 use crate::context::Context;

@@ -1,16 +1,16 @@
 //! `countersign commit`: an evaluation log becomes an attestation in a log.
 
-mod columns;
+mod agreed;
+pub(super) mod columns;
 mod items;
-mod kept;
 mod witnessed;
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use client::{
-    BundleMaker, CallError, Entropy as _, Inclusion, Session, SessionError, SystemEntropy,
-    VaultRecord, files,
+    BundleMaker, CallError, Entropy as _, Inclusion, Logged, Prepared, Session, SessionError,
+    SystemEntropy, VaultRecord, files, vault_item,
 };
 use exchange::predicate::{Evaluation as EvaluationPredicate, Intent, Predicate, Program};
 use exchange::{StatementId, Timestamp, Word};
@@ -21,16 +21,14 @@ use record::context::Context;
 use record::items::{AgreedItems, ItemKey};
 use record::secret::RecordSecret;
 use record::subject::{Flags, SUBJECTS};
-use tlog::{Hash, SigningKey};
+use tlog::{Hash, Policy, SigningKey};
 use zeroize::Zeroizing;
 
 use super::evaluation_log::{self, LogOptions};
+use super::online::{Online, OnlineArguments};
 use super::output::{Failure, Report};
-use super::party::{PartyArguments, TlsArguments};
 use super::progress;
-use super::trust::LogArguments;
-use items::Items;
-pub(super) use kept::item_values;
+use items::{Items, MapArguments};
 use witnessed::{WaitArguments, Witnessed};
 
 /// Commit to an evaluation: import its log, record it in the vault, and put the attestation into
@@ -46,25 +44,32 @@ pub(super) struct Arguments {
     /// The evaluation log: a file, or the folder of a run.
     file: PathBuf,
     #[command(flatten)]
-    party: PartyArguments,
-    /// Where the log's gRPC service is.
-    #[arg(long, value_name = "URL")]
-    server: String,
-    #[command(flatten)]
-    tls: TlsArguments,
-    #[command(flatten)]
-    log: LogArguments,
+    online: OnlineArguments,
     #[command(flatten)]
     wait: WaitArguments,
     /// Commit outside of any agreement: nobody else has promised anything.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "agreement", conflicts_with = "agreement")]
     no_agreement: bool,
+    /// Commit under this agreement, to the run that was announced: its id or how that begins.
+    #[arg(long, value_name = "ID")]
+    agreement: Option<String>,
+    /// Which announced run, if several are open.
+    #[arg(long, value_name = "N", requires = "agreement")]
+    run: Option<u64>,
+    /// Where the last run counts: there will be no further one.
+    #[arg(long = "final", requires = "agreement")]
+    is_final: bool,
+    /// What the log calls an agreed column, if it has another name there. Repeat for each.
+    #[arg(long = "score", value_name = "AGREED=NAME", requires = "agreement")]
+    scores: Vec<String>,
     /// The items file that the evaluation is about. Without it, one is made from the log.
-    #[arg(long, value_name = "ITEMS.jsonl")]
+    #[arg(long, value_name = "ITEMS.jsonl", conflicts_with = "agreement")]
     items: Option<PathBuf>,
+    #[command(flatten)]
+    map: MapArguments,
     /// A score column and its scale: the largest integer, and the raw score that stands for it.
     /// Repeat for each. Without it, columns of 0/1, C/I and C/P/I are taken.
-    #[arg(long = "column", value_name = "NAME:MAX[:RAW_MAX]")]
+    #[arg(long = "column", value_name = "NAME:MAX[:RAW_MAX]", conflicts_with = "agreement")]
     columns: Vec<String>,
     /// Which task, if the log holds several.
     #[arg(long)]
@@ -90,51 +95,107 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
         evaluation_log::select(import, &arguments.file, arguments.task.as_deref())?;
     check_sound(arguments, &evaluation, options.flag_mismatch)?;
     let source = evaluation_log::source_digest(&arguments.file, &evaluation)?;
+    let online = arguments.online.open()?;
+    let policy = arguments.wait.policy(&online.trust)?;
+    if arguments.agreement.is_some() {
+        return agreed::commit(arguments, &online, policy, evaluation, source).await;
+    }
     let (columns, left_out) = columns::choose(&arguments.columns, &evaluation)?;
-    let items = Items::of(arguments.items.as_deref(), &evaluation)?;
-    items::check_scores(&evaluation, &columns)?;
+    let names: Vec<String> = columns.iter().map(|column| column.name().to_owned()).collect();
+    let items = Items::of(arguments.items.as_deref(), &arguments.map, &evaluation)?;
+    items::check_scores(&evaluation, &columns, &names)?;
 
-    let trust = arguments.log.trust()?;
-    let log_key = trust.log()?.clone();
-    let policy = arguments.wait.policy(&trust)?;
-    let (key, vault) = arguments.party.open()?;
-    let server = arguments.tls.address(&arguments.server)?;
-    let session = Session::open(server, log_key, &key, &vault, SystemEntropy).await;
-    let mut session = session.map_err(|error| Failure::from(error).accuse(&trust.known()))?;
-    session.connection().know(&trust.known());
+    let mut session = online.session().await?;
     session.register().await?;
-
     // The run is announced first; its nonce makes every commitment of the record its own.
     let nonce = session.entropy().bytes();
     let run = session.next_run()?;
     let intent = session.say(Predicate::Intent(Intent { run, nonce })).await?;
-
     let item_key = ItemKey::new(session.entropy().bytes());
-    let secret = RecordSecret::new(session.entropy().bytes());
-    let proof_entropy = session.entropy().bytes();
-    let context = Context::new(session.origin().as_str(), None, key.name().as_str(), &nonce)
-        .map_err(Failure::new)?;
-    let agreed = items.file.agree(&item_key, items.epochs).map_err(Failure::new)?;
-    let values = items.values(&mut evaluation, &columns, &agreed);
-    let declared = declared(&evaluation, source, items.flags);
-    let record =
-        build(&context, &secret, &agreed, columns.clone(), &values, declared, &proof_entropy)?;
-
-    let predicate = predicate(&evaluation, intent.id, &record)?;
+    let plan = Plan { exchange: None, intent: intent.id, nonce, item_key, items, columns, names };
+    let made = plan.make(&mut session, &mut evaluation, source)?;
+    let predicate = predicate(&evaluation, intent.id, &made.record)?;
     let prepared = session.prepare(predicate).await?;
+    let attested = attest(&mut session, &plan, made, prepared, &[]).await?;
+    let statements = [session.registration()?, intent.id, attested.logged.id];
+    finish(arguments, &online, &mut session, policy, &evaluation, attested, &statements, &left_out)
+        .await
+}
+
+/// What a record is made of.
+struct Plan {
+    exchange: Option<StatementId>,
+    intent: StatementId,
+    nonce: [u8; 32],
+    item_key: ItemKey,
+    items: Items,
+    columns: Vec<Column>,
+    /// What the log calls these columns.
+    names: Vec<String>,
+}
+
+/// A record, and what opens it.
+struct Made {
+    secret: RecordSecret,
+    values: Vec<Option<ItemValues>>,
+    record: Record,
+    agreed: AgreedItems,
+    context: Context,
+}
+
+impl Plan {
+    fn make(
+        &self,
+        session: &mut Session<'_, SystemEntropy>,
+        evaluation: &mut Evaluation,
+        source: Hash,
+    ) -> Result<Made, Failure> {
+        let secret = RecordSecret::new(session.entropy().bytes());
+        let proof_entropy = session.entropy().bytes();
+        let exchange = self.exchange.map(|id| id.hash());
+        let party = session.key().name().as_str();
+        let origin = session.origin().as_str();
+        let context =
+            Context::new(origin, exchange.as_ref(), party, &self.nonce).map_err(Failure::new)?;
+        let items = &self.items;
+        let agreed = items.file.agree(&self.item_key, items.epochs).map_err(Failure::new)?;
+        let declared = declared(evaluation, source, items.flags);
+        let values = items.values(evaluation, &self.names, &agreed);
+        let columns = self.columns.clone();
+        let record = build(&context, &secret, &agreed, columns, &values, declared, &proof_entropy)?;
+        Ok(Made { secret, values, record, agreed, context })
+    }
+}
+
+/// A record that is in the log.
+struct InLog {
+    logged: Logged,
+    record: Record,
+}
+
+/// Makes the record durable in the vault, stores what its statement names, and puts that into the
+/// log.
+async fn attest(
+    session: &mut Session<'_, SystemEntropy>,
+    plan: &Plan,
+    made: Made,
+    prepared: Prepared,
+    artifacts: &[&[u8]],
+) -> Result<InLog, Failure> {
+    let record = made.record;
     // Whatever happens from here on, what was signed can be opened.
-    let vault_record = VaultRecord {
+    let kept = VaultRecord {
         origin: session.origin().clone(),
-        exchange: Hash::new([0; 32]),
-        party: key.name().clone(),
-        intent: intent.id.hash(),
-        nonce,
+        exchange: plan.exchange.unwrap_or(StatementId::ZERO).hash(),
+        party: session.key().name().clone(),
+        intent: plan.intent.hash(),
+        nonce: plan.nonce,
         record: Some(prepared.id().hash()),
-        secret: Zeroizing::new(*secret.as_bytes()),
-        item_key: Zeroizing::new(*item_key.as_bytes()),
-        items_file: items.file.to_jsonl(),
-        epochs: items.epochs,
-        items: values.into_iter().map(|item| kept::vault_item(item, &columns)).collect(),
+        secret: Zeroizing::new(*made.secret.as_bytes()),
+        item_key: Zeroizing::new(*plan.item_key.as_bytes()),
+        items_file: plan.items.file.to_jsonl(),
+        epochs: plan.items.epochs,
+        items: made.values.into_iter().map(|item| vault_item(item, &plan.columns)).collect(),
         subjects: SUBJECTS
             .iter()
             .map(|name| (*name).to_owned())
@@ -142,13 +203,32 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
             .collect(),
         coins: Vec::new(),
     };
-    vault.put_record(&vault_record, session.entropy())?;
+    session.vault().put_record(&kept, session.entropy())?;
     let bar = progress::bytes("sending commitments", record.vector().len() as u64);
     let moved = bar.clone();
     let sent = move |bytes| moved.set_position(bytes);
     session.connection().put_artifact_watched(record.vector(), sent).await?;
     bar.finish_and_clear();
-    let mut logged = session.send(prepared).await?;
+    for artifact in artifacts {
+        session.connection().put_artifact(artifact).await?;
+    }
+    let logged = session.send(prepared).await?;
+    Ok(InLog { logged, record })
+}
+
+/// Waits for witnesses if that was asked for, writes bundle and receipt, and says what was done.
+#[expect(clippy::too_many_arguments, reason = "the end of two ways that have little in common")]
+async fn finish(
+    arguments: &Arguments,
+    online: &Online,
+    session: &mut Session<'_, SystemEntropy>,
+    policy: Option<Policy>,
+    evaluation: &Evaluation,
+    attested: InLog,
+    statements: &[StatementId],
+    left_out: &[String],
+) -> Result<Report, Failure> {
+    let InLog { mut logged, record } = attested;
     // The statement is in the log, whether witnesses come in time or not.
     let mut late = None;
     let witnessed = match policy {
@@ -167,10 +247,9 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
         }
     };
 
-    let registration = session.registration()?;
-    let bundle = BundleMaker::new([registration, intent.id, logged.id])
+    let bundle = BundleMaker::new(statements.iter().copied())
         .with_artifact(record.vector().to_vec())
-        .with_policy(trust.policy_text(session.connection().key()))
+        .with_policy(online.trust.policy_text(session.connection().key()))
         .collect(session.connection())
         .await?
         .to_bytes();
@@ -194,7 +273,7 @@ async fn commit(arguments: &Arguments) -> Result<Report, Failure> {
     }
     let report =
         Reported { id: logged.id, inclusion: &logged.inclusion, out: &out, receipt: &receipt };
-    Ok(report.report(&key, &evaluation, &record, &left_out, witnessed.as_ref()))
+    Ok(report.report(&online.key, evaluation, &record, left_out, witnessed.as_ref()))
 }
 
 /// A log that contradicts itself is not committed to, unless the user has said so.

@@ -116,6 +116,59 @@ impl Scope {
     }
 }
 
+/// What a party holds of an agreement beside what the log shows: durable before it is proposed or
+/// accepted.
+pub struct VaultAgreement {
+    /// The log.
+    pub origin: KeyName,
+    /// The agreement's id.
+    pub agreement: Hash,
+    /// The key of the items' tags.
+    pub item_key: Zeroizing<[u8; 32]>,
+    /// The agreed items file, as JSONL.
+    pub items_file: String,
+    /// Epochs of each row.
+    pub epochs: u64,
+}
+
+impl std::fmt::Debug for VaultAgreement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VaultAgreement").field("agreement", &self.agreement).finish_non_exhaustive()
+    }
+}
+
+impl VaultAgreement {
+    const FORMAT: &str = "countersign/vault-agreement/v1";
+
+    pub(super) fn to_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(
+            json::object([
+                ("format", Self::FORMAT.into()),
+                ("origin", self.origin.as_str().into()),
+                ("agreement", self.agreement.to_string().into()),
+                ("item_key", hex::encode(*self.item_key).into()),
+                ("items_file", self.items_file.as_str().into()),
+                ("epochs", self.epochs.into()),
+            ])
+            .to_text(),
+        )
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
+        let value = json::parse(bytes, Rules::SIGNED)?;
+        let mut fields = document(&value, Self::FORMAT)?;
+        let agreement = Self {
+            origin: name(&fields.required("origin")?)?,
+            agreement: Hash::new(fields.required("agreement")?.hex()?),
+            item_key: Zeroizing::new(fields.required("item_key")?.hex()?),
+            items_file: fields.required("items_file")?.text(1 << 30)?.to_owned(),
+            epochs: fields.required("epochs")?.uint()?,
+        };
+        fields.finish()?;
+        Ok(agreement)
+    }
+}
+
 /// What is left of a record that was shredded: its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shredded {

@@ -7,6 +7,7 @@
 //!   records/<intent>.vault   what opens one record
 //!   records/<intent>.shredded    says that a record was here and was destroyed
 //!   trust/<origin>.checkpoint             the newest head verified (signed, no secret)
+//!   agreements/<id>.vault    item key and items file of an agreement; made with the first
 //! ```
 //!
 //! Losing the vault loses only the ability to open records; deleting one file of `records`
@@ -18,6 +19,7 @@
 
 mod container;
 mod documents;
+mod kept;
 mod rekey;
 mod shred;
 mod transfer;
@@ -28,7 +30,10 @@ use std::path::{Path, PathBuf};
 use tlog::{Hash, KeyName};
 
 pub use container::{ContainerError, VaultKey, VaultKind};
-pub use documents::{DocumentError, Party, Scope, Shredded, VaultItem, VaultRecord};
+pub use documents::{
+    DocumentError, Party, Scope, Shredded, VaultAgreement, VaultItem, VaultRecord,
+};
+pub use kept::{item_values, vault_item};
 pub use rekey::Rekeyed;
 pub use transfer::Imported;
 
@@ -42,6 +47,9 @@ const MAX_FILE: u64 = 1 << 30;
 /// The folders in a vault.
 const PARTS: [&str; 3] = ["scopes", "records", "trust"];
 
+/// The folder that vaults have once there is an agreement.
+const AGREEMENTS: &str = "agreements";
+
 /// Endings of the files that are sealed.
 const SEALED: [&str; 2] = ["vault", "shredded"];
 
@@ -49,7 +57,8 @@ const SEALED: [&str; 2] = ["vault", "shredded"];
 #[doc(hidden)]
 pub(crate) mod parsers {
     use super::{
-        ContainerError, DocumentError, Entropy, Keyring, Party, Scope, VaultKey, VaultRecord,
+        ContainerError, DocumentError, Entropy, Keyring, Party, Scope, VaultAgreement, VaultKey,
+        VaultRecord,
     };
     use zeroize::Zeroizing;
 
@@ -68,6 +77,10 @@ pub(crate) mod parsers {
 
     pub fn scope(bytes: &[u8]) -> Result<Zeroizing<String>, DocumentError> {
         Scope::parse(bytes).map(|scope| Zeroizing::new(scope.to_text()))
+    }
+
+    pub fn agreement(bytes: &[u8]) -> Result<Zeroizing<String>, DocumentError> {
+        VaultAgreement::parse(bytes).map(|agreement| agreement.to_text())
     }
 
     pub fn record(bytes: &[u8]) -> Result<Zeroizing<String>, DocumentError> {
@@ -195,10 +208,48 @@ impl Vault {
         self.read(&path, Scope::parse).map(Some)
     }
 
+    /// All scopes of a log in which something was said.
+    pub fn scopes(&self, origin: &KeyName) -> Result<Vec<Scope>, VaultError> {
+        let mut paths = list(&self.folder.join("scopes"))?;
+        paths.retain(|path| path.extension().is_some_and(|e| e == "vault"));
+        let mut scopes = Vec::new();
+        for path in paths {
+            scopes.push(self.read(&path, Scope::parse)?);
+        }
+        scopes.retain(|scope| scope.origin == *origin);
+        Ok(scopes)
+    }
+
     /// Durable on return: what a client signs must be on disk before it is signed.
     pub fn put_scope(&self, scope: &Scope, entropy: &mut impl Entropy) -> Result<(), VaultError> {
         let path = self.scope_path(&scope.origin, &scope.exchange);
         self.write(&path, scope.to_text().as_bytes(), entropy)
+    }
+
+    /// What this party holds of an agreement; `None` if it has neither proposed nor accepted it
+    /// with this vault.
+    pub fn agreement(&self, id: &Hash) -> Result<Option<VaultAgreement>, VaultError> {
+        let path = self.agreement_path(id);
+        if !files::is_there(&path)? {
+            return Ok(None);
+        }
+        self.read(&path, VaultAgreement::parse).map(Some)
+    }
+
+    /// Durable on return.
+    pub fn put_agreement(
+        &self,
+        agreement: &VaultAgreement,
+        entropy: &mut impl Entropy,
+    ) -> Result<(), VaultError> {
+        let folder = self.folder.join(AGREEMENTS);
+        if !folder.exists() {
+            make_private_folder(&folder).map_err(|e| FileError::new(&folder, e))?;
+            files::sync_folder(&self.folder)?;
+        }
+        files::check_private_folder(&folder)?;
+        let path = self.agreement_path(&agreement.agreement);
+        self.write(&path, agreement.to_text().as_bytes(), entropy)
     }
 
     /// Durable on return.
@@ -249,6 +300,10 @@ impl Vault {
         for part in PARTS {
             found.extend(list(&self.folder.join(part))?);
         }
+        let agreements = self.folder.join(AGREEMENTS);
+        if agreements.exists() {
+            found.extend(list(&agreements)?);
+        }
         found.retain(|path| path.extension().is_some_and(|e| e == "tmp"));
         found.extend(rekey::leftovers(&self.folder));
         Ok(found)
@@ -270,6 +325,10 @@ impl Vault {
 
     fn record_path(&self, intent: &Hash) -> PathBuf {
         self.folder.join("records").join(format!("{intent}.vault"))
+    }
+
+    fn agreement_path(&self, id: &Hash) -> PathBuf {
+        self.folder.join(AGREEMENTS).join(format!("{id}.vault"))
     }
 
     fn scope_path(&self, origin: &KeyName, exchange: &Hash) -> PathBuf {

@@ -217,7 +217,7 @@ impl Record {
                 let RevealContent::Open { totals, subjects } = &reveal.content else {
                     return Err(wrong);
                 };
-                Ok(clear::body(record, totals, subjects))
+                Ok(clear::clear_body(record, totals, subjects))
             }
             Predicate::Claim(claim) => {
                 let place = claim.records.iter().position(|id| *id == self.id);
@@ -227,10 +227,10 @@ impl Record {
                     value: scored.value.to_string(),
                     salt: scored.salt,
                 };
-                Ok(Body { subjects: vec![opened], ..clear::body(record, &[], &[]) })
+                Ok(Body { subjects: vec![opened], ..clear::clear_body(record, &[], &[]) })
             }
             Predicate::Evaluation(_) if opening.id() == self.id => {
-                Ok(clear::body(record, &[], &self.evaluation.opened))
+                Ok(clear::clear_body(record, &[], &self.evaluation.opened))
             }
             _ => Err(wrong),
         }

@@ -13,7 +13,7 @@
 use tlog::{Hash, KeyName};
 
 use crate::bytes::{label, push_prefixed};
-use crate::predicate::SealedEnvelope;
+use crate::predicate::{SealedEnvelope, SealingKeyId};
 use crate::statement::Common;
 use crate::values::StatementId;
 
@@ -117,7 +117,22 @@ pub struct SealedFor {
 impl SealedFor {
     /// Reads associated data; `None` if it is none in its one spelling.
     pub fn parse(aad: &[u8]) -> Option<Self> {
-        let rest = aad.strip_prefix(label("envelope").as_slice())?;
+        let (place, _, rest) = Self::take(aad)?;
+        (rest.len() == 4).then_some(place)
+    }
+
+    /// Reads an envelope that no statement names, such as one with an item key: whom it is for, and
+    /// how a statement would name it.
+    pub fn of_artifact(artifact: &[u8]) -> Option<(Self, SealedEnvelope)> {
+        let (place, key, rest) = Self::take(artifact)?;
+        let padded = u64::from(u32::from_be_bytes(*rest.first_chunk()?));
+        let (digest, reader) = (Hash::of(&[artifact]), place.reader.clone());
+        Some((place, SealedEnvelope { digest, reader, key, padded }))
+    }
+
+    /// All but the padded length, which comes next.
+    fn take(bytes: &[u8]) -> Option<(Self, SealingKeyId, &[u8])> {
+        let rest = bytes.strip_prefix(label("envelope").as_slice())?;
         let (suite, rest) = rest.split_first()?;
         let (origin, rest) = take_name(rest)?;
         let (exchange, rest) = rest.split_first_chunk()?;
@@ -125,16 +140,18 @@ impl SealedFor {
         let (sender, rest) = take_name(rest)?;
         let (reader, rest) = take_name(rest)?;
         let (key, rest) = take_prefixed(rest)?;
-        let is_key = key.len() == 16
-            && key.iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
-        let known = ENC.iter().any(|(known, _)| known == suite) && is_key && rest.len() == 4;
-        known.then_some(Self {
+        let lower = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+        let key: [u8; 8] =
+            hex::decode(key).ok().filter(|_| key.iter().all(lower))?.try_into().ok()?;
+        let place = Self {
             origin,
             exchange: StatementId::new(*exchange),
             record: StatementId::new(*record),
             sender,
             reader,
-        })
+        };
+        let known = ENC.iter().any(|(known, _)| known == suite);
+        known.then_some((place, SealingKeyId::new(key), rest))
     }
 }
 
@@ -154,7 +171,6 @@ mod tests {
     use tlog::TreeHead;
 
     use super::*;
-    use crate::predicate::SealingKeyId;
 
     fn scene() -> (Common, StatementId, SealedEnvelope) {
         let name = |text| KeyName::parse(text).unwrap();
@@ -227,7 +243,11 @@ mod tests {
     #[test]
     fn reads_back_what_an_envelope_is_for() {
         let (common, record, envelope) = scene();
+        let bytes = artifact(1, 32);
+        let named = SealedEnvelope { digest: Hash::of(&[&bytes]), ..envelope.clone() };
+        assert_eq!(SealedFor::of_artifact(&bytes).unwrap().1, named);
         let aad = associated_data(&common, &record, &envelope, 1);
+        assert_eq!(SealedFor::of_artifact(&aad[..aad.len() - 1]), None);
         let read = SealedFor::parse(&aad).unwrap();
         assert_eq!((&read.origin, read.exchange), (&common.origin, StatementId::ZERO));
         assert_eq!((read.record, &read.sender), (record, &common.signer));

@@ -104,6 +104,13 @@ impl State {
         open.check(id, statement, around)
     }
 
+    /// What the exchange, or the registered keys, have to say about a statement that is not signed
+    /// yet. A party asks this of its own replay first, since a signed number is burnt: whatever no
+    /// rule allows is then neither built nor sent.
+    pub fn check_unsigned(&self, statement: &Statement) -> Result<(), Refusal> {
+        self.check_exchange(StatementId::of(&statement.to_payload()), statement)
+    }
+
     /// Takes an admitted statement where it concerns exchanges.
     pub(super) fn apply_to_exchanges(
         &mut self,

@@ -22,6 +22,7 @@ pub(super) fn targets() -> Vec<Target> {
         Target { shape: Shape::Bytes, ..document("vault-container", containers, container) },
         document("vault-party", parties, |input| round(input, parsers::party)),
         document("vault-scope", scopes, |input| round(input, parsers::scope)),
+        document("vault-agreement", agreements, |input| round(input, parsers::agreement)),
         document("vault-record", records, |input| round(input, parsers::record)),
     ]
 }
@@ -108,6 +109,17 @@ fn scopes() -> Vec<Vec<u8>> {
         .into_bytes()
     };
     vec![scope("", ""), scope(HEX, &payload)]
+}
+
+fn agreements() -> Vec<Vec<u8>> {
+    let inputs = at(exchange_vectors(), "standalone_items/inputs");
+    let items_file = json::Value::from(text(inputs, "items_file")).to_text();
+    let text = format!(
+        "{{\"format\":\"countersign/vault-agreement/v1\",\"origin\":\"log.example/one\",\
+         \"agreement\":\"{HEX}\",\"item_key\":\"{HEX}\",\"items_file\":{items_file},\
+         \"epochs\":2}}"
+    );
+    vec![text.into_bytes()]
 }
 
 fn records() -> Vec<Vec<u8>> {

@@ -1,12 +1,12 @@
 //! What the vault keeps of an item, and back.
 
-use client::VaultItem;
+use super::VaultItem;
 use record::column::Column;
 use record::commit::ItemValues;
 
 /// The values of one item as the vault keeps them: text fields by name, and the marks that
 /// decide its status. A missing item has the mark `missing` alone.
-pub(in crate::cli) fn vault_item(values: Option<ItemValues>, columns: &[Column]) -> VaultItem {
+pub fn vault_item(values: Option<ItemValues>, columns: &[Column]) -> VaultItem {
     let Some(values) = values else { return vec![("missing".to_owned(), Vec::new())] };
     let marks = [
         ("invalidated", values.invalidated),
@@ -29,7 +29,7 @@ pub(in crate::cli) fn vault_item(values: Option<ItemValues>, columns: &[Column])
 }
 
 /// The inverse of [`vault_item`]; `None` for a missing item.
-pub(in crate::cli) fn item_values(item: &VaultItem, columns: &[Column]) -> Option<ItemValues> {
+pub fn item_values(item: &VaultItem, columns: &[Column]) -> Option<ItemValues> {
     let bytes = |name: &str| item.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes);
     let text = |name: &str| bytes(name).map(|b| String::from_utf8_lossy(b).into_owned());
     if bytes("missing").is_some() {
