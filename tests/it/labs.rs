@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 
 use api::v1;
 use json::Value;
-use tlog::{KeyKind, SignedCheckpoint, VerifierKey};
+use tlog::{SignedCheckpoint, VerifierKey};
 
 use crate::exchanging::{clock, policy, tick};
 use crate::parties::Voice;
@@ -159,9 +159,4 @@ impl Labs {
         let status = self.run(lab, ["status", "--agreement", id]).json();
         text(&status, "state").to_owned()
     }
-}
-
-/// The clock's key as policies name it.
-pub(crate) fn clock_vkey() -> String {
-    clock().verifier(KeyKind::Cosignature).to_string()
 }

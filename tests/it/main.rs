@@ -17,8 +17,8 @@ mod config;
 mod cosigning;
 mod crash;
 mod demo;
-#[allow(dead_code)]
 mod exchanges;
+#[allow(dead_code)]
 mod exchanging;
 mod forks;
 mod fsck;
